@@ -1,0 +1,1 @@
+"""Unlearn a class from a CLIP model, given its name alone."""

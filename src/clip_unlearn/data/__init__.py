@@ -1,0 +1,1 @@
+"""Class names, templates and pictures; no model."""

@@ -1,0 +1,1 @@
+"""CLIP models: loading, features, classifiers, edits and saving."""

@@ -1,0 +1,44 @@
+"""Text features without the padding: causal attention never looks past the end of a prompt."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from open_clip.model import CLIP
+from torch import Tensor
+
+
+def prompt_length(tokens: Tensor) -> int:
+    """Tokens of the longest prompt up to and with its end token, the largest token id.
+
+    Args:
+        tokens: `(N, L)` token ids.
+    """
+    return int(tokens.argmax(dim=-1).max()) + 1
+
+
+def encode_text_cut(network: CLIP, tokens: Tensor, length: int | None = None) -> Tensor:
+    """Text features `(N, D)`, not normalised, equal to `network.encode_text` to rounding.
+
+    Args:
+        network: open_clip's `CLIP`, whose pooling takes the end token.
+        tokens: `(N, L)` token ids.
+        length: how many tokens are kept; the longest prompt's where it is not given.
+
+    Note:
+        The published code runs the full context. A causal transformer's output at a token depends
+        on no later token, so cutting after the longest prompt changes nothing.
+    """
+    if network.text_pool_type != "argmax" or network.attn_mask is None:
+        return cast(Tensor, network.encode_text(tokens))
+    length = length or prompt_length(tokens)
+    tokens = tokens[:, :length]
+    dtype = network.transformer.get_cast_dtype()
+    x = network.token_embedding(tokens).to(dtype) + network.positional_embedding[:length].to(dtype)
+    x = network.transformer(x, attn_mask=network.attn_mask[:length, :length])
+    x = network.ln_final(x)
+    pooled = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
+    if isinstance(network.text_projection, torch.nn.Linear):
+        return cast(Tensor, network.text_projection(pooled))
+    return pooled if network.text_projection is None else pooled @ network.text_projection

@@ -1,0 +1,120 @@
+"""Files that are either whole or not there, and where a run came from."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from clip_unlearn.errors import InputError
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that becomes it on leaving, and is removed after an error.
+
+    Raises:
+        InputError: if the folder can't be written, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
+        os.close(descriptor)
+    except OSError as error:
+        raise InputError(f"Can't write {path}: {error.strerror}. Choose another --output.") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~umask)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise InputError(f"Can't write {path}: {error.strerror}. Choose another --output.") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole."""
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_json(path: Path, document: Any) -> None:
+    """Write a JSON file whole; NaN and infinity are refused, since JSON has none."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode("utf-8"))
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary folder beside `path` that becomes it on leaving, and is removed after an error.
+
+    Args:
+        path: the folder to make.
+        overwrite: replace what is there; the old folder stays until the new one is whole.
+
+    Raises:
+        InputError: if `path` exists and `overwrite` is off, or can't be written.
+    """
+    check_output(path, overwrite=overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:80]}.", dir=path.parent))
+    except OSError as error:
+        raise InputError(f"Can't write {path}: {error.strerror}. Choose another --output.") from error
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o777 & ~umask)
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                with file.open("rb+") as handle:
+                    os.fsync(handle.fileno())
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name[:80]}.old.", dir=path.parent))
+            path.replace(old / path.name)
+            temporary.replace(path)
+            shutil.rmtree(old)
+        else:
+            temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise InputError(f"Can't write {path}: {error.strerror}. Choose another --output.") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Refuse an output folder before any work is done.
+
+    Raises:
+        InputError: if it exists and `overwrite` is off, is a file, or can't be made there.
+    """
+    if path.is_file():
+        raise InputError(f"Output {path} is a file. Give a folder with --output.")
+    if path.exists() and any(path.iterdir()) and not overwrite:
+        raise InputError(
+            f"Output folder {path} exists. Give another with --output, or replace it with --overwrite."
+        )
+    parent = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+    if not os.access(parent, os.W_OK | os.X_OK) or not parent.is_dir():
+        raise InputError(f"No permission to write in {parent}. Choose another --output.")

@@ -1,0 +1,36 @@
+"""Train one embedded model: ``python -m clip_unlearn.training emoji-resnet --folder checkpoints``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+from clip_unlearn.data.emoji import load_emoji
+from clip_unlearn.training.recipe import load_recipe
+from clip_unlearn.training.train import Trainer, build_clip
+
+
+def main() -> None:
+    """Train, resuming where a checkpoint is, and save the weights."""
+    import torch
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("recipe")
+    parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    recipe = load_recipe(arguments.recipe)
+    teacher, text = None, None
+    if recipe.teacher is not None:
+        state = torch.load(arguments.folder / f"{recipe.teacher}.pt", weights_only=True)
+        teacher = build_clip(load_recipe(recipe.teacher).model_cfg).eval()
+        teacher.load_state_dict(state)
+        text = {k: v for k, v in state.items() if not k.startswith("visual.")}
+    trainer = Trainer(recipe, load_emoji(), arguments.folder, teacher=teacher, initial_text=text)
+    trainer.run()
+    torch.save(trainer.full_state(), arguments.folder / f"{recipe.name}.pt")
+
+
+if __name__ == "__main__":
+    main()
