@@ -1,0 +1,158 @@
+"""A CLIP model ready for use: network, tokeniser, preprocessing, and where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import torch
+from open_clip.model import CLIP
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from clip_unlearn.errors import NonFiniteError
+from clip_unlearn.models.preprocess import Preprocess
+from clip_unlearn.models.text import encode_text_cut
+
+IMAGE_BATCH = 256
+PROMPT_BATCH = 1024
+
+
+class Encoder(Protocol):
+    """What the judge asks of a model: two encoders, a tokeniser and preprocessing."""
+
+    @property
+    def tokenizer(self) -> Callable[[list[str]], Tensor]:
+        """Maps prompts to token ids, `(N, L)`."""
+        ...
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """What its pixels go through."""
+        ...
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Image features `(B, D)`, not normalised, of pixels in [0, 1]."""
+        ...
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Text features `(N, D)`, not normalised, of token ids `(N, L)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a model came from, as far as it is known.
+
+    Attributes:
+        name: what the user called it: an embedded name, an architecture or a folder.
+        root: name of the model that the first request changed.
+        root_sha256: hash of that model's weights.
+        forgotten: every class forgotten so far, in order.
+    """
+
+    name: str
+    root: str
+    root_sha256: str
+    forgotten: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClipModel:
+    """An open_clip network with everything needed to use it.
+
+    Attributes:
+        network: in evaluation mode, on the device that is used.
+        tokenizer: maps prompts to `(N, L)` token ids on the CPU.
+        preprocess: size, mean and std of its input.
+        config: open_clip's model config, as `open_clip_config.json` has it under `model_cfg`.
+        provenance: where it came from.
+        warnings: what could not be found out while loading.
+    """
+
+    network: CLIP
+    tokenizer: Callable[[list[str]], Tensor]
+    preprocess: Preprocess
+    config: dict[str, Any]
+    provenance: Provenance
+    warnings: tuple[str, ...] = field(default=())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
+
+    @property
+    def logit_scale(self) -> float:
+        """The exponentiated temperature, 100 in OpenAI's models."""
+        return float(self.network.logit_scale.detach().exp())
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Image features `(B, D)`, not normalised.
+
+        Args:
+            images: `(B, 3, size, size)`, pixels in [0, 1], not normalised.
+        """
+        return cast(Tensor, self.network.encode_image(self.preprocess.normalize(images)))
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """Text features `(N, D)`, not normalised.
+
+        Args:
+            tokens: `(N, L)` token ids.
+        """
+        return encode_text_cut(self.network, tokens.to(self.device))
+
+
+@torch.no_grad()
+def image_features(model: Encoder, images: Tensor, *, device: torch.device | None = None) -> Tensor:
+    """Image features `(N, D)` of unit norm, on the CPU, computed in batches.
+
+    Args:
+        model: anything with `encode_image`.
+        images: `(N, 3, size, size)`, pixels in [0, 1], not normalised.
+        device: where the model is; asked of the model where it is not given.
+
+    Raises:
+        NonFiniteError: where a feature is NaN or infinite.
+    """
+    place = device or getattr(model, "device", torch.device("cpu"))
+    parts = [model.encode_image(part.to(place)).float().cpu() for part in images.split(IMAGE_BATCH)]
+    return _finite(F.normalize(torch.cat(parts), dim=-1), "image")
+
+
+@torch.no_grad()
+def text_features(model: Encoder, prompts: Sequence[str]) -> Tensor:
+    """Text features `(N, D)` of unit norm, on the CPU, computed in batches.
+
+    Args:
+        model: anything with `encode_text` and `tokenizer`.
+        prompts: filled templates.
+
+    Raises:
+        NonFiniteError: where a feature is NaN or infinite.
+    """
+    parts = [
+        model.encode_text(model.tokenizer(list(prompts[start : start + PROMPT_BATCH]))).float().cpu()
+        for start in range(0, len(prompts), PROMPT_BATCH)
+    ]
+    return _finite(F.normalize(torch.cat(parts), dim=-1), "text")
+
+
+def _finite(features: Tensor, side: str) -> Tensor:
+    if not torch.isfinite(features).all():
+        raise NonFiniteError(
+            f"The {side} encoder gives NaN or infinity. Check the checkpoint, or use --device cpu."
+        )
+    return features
+
+
+def weights_sha256(network: nn.Module) -> str:
+    """Hash of a network's names, types, shapes and values; equal for equal weights anywhere."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
