@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_unlearn.data.templates import EVALUATION_TEMPLATE
 from clip_unlearn.errors import unknown_name
 from clip_unlearn.models.clip import Encoder, text_features
+from clip_unlearn.templates import EVALUATION_TEMPLATE
 
 
 @dataclass(frozen=True)

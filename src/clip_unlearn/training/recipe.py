@@ -23,6 +23,7 @@ class Recipe:
         learning_rate: highest rate, reached after `warmup_steps`, cosine to zero after.
         weight_decay: on matrices.
         label_smoothing: in the image-to-text loss.
+        mix_probability: share of batches whose pictures are mixed in pairs (CutMix).
         seed: of weights, order, augmentation and captions.
         teacher: name of the recipe whose model's features are imitated, if any.
         teacher_weight: weight of that term, 1 - cosine.

@@ -8,20 +8,22 @@ import math
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
+from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip_unlearn.data.emoji import EmojiBenchmark, EmojiClass
-from clip_unlearn.data.templates import OPENAI_MEAN, OPENAI_STD
-from clip_unlearn.models.text import encode_text_cut
+from clip_unlearn.models.preprocess import OPENAI_MEAN, OPENAI_STD
 from clip_unlearn.runs import atomic_file
 from clip_unlearn.training.augment import random_affine, random_colours
+from clip_unlearn.training.blocks import encode_image_vit, encode_text
 from clip_unlearn.training.captions import all_captions, allowed_keywords, draw_caption
 from clip_unlearn.training.recipe import Recipe
 
@@ -124,8 +126,14 @@ class Trainer:
         self.step = 0
         if self.path.exists():
             self._resume()
-        visual: nn.Module = self.model.visual.to(memory_format=torch.channels_last)
-        self.encode_image = torch.compile(visual) if compile else visual
+        self.encode_image = self._image_encoder(compile)
+
+    def _image_encoder(self, compile: bool) -> Callable[[Tensor], Tensor]:
+        visual = self.model.visual
+        if isinstance(visual, VisionTransformer):
+            return partial(encode_image_vit, visual)
+        visual.to(memory_format=torch.channels_last)
+        return torch.compile(visual) if compile else visual
 
     def _start_text(self, state: dict[str, Tensor]) -> None:
         own = self.model.state_dict()
@@ -195,7 +203,7 @@ class Trainer:
             images, targets = self._mix(images, targets)
         with torch.autocast("cpu", torch.bfloat16):
             raw = self.encode_image(images)
-        text = encode_text_cut(self.model, tokens)
+            text = encode_text(self.model, tokens)
         features = F.normalize(raw.float(), dim=-1)
         scale = self.model.logit_scale.exp()
         loss = contrastive_loss(

@@ -1,0 +1,53 @@
+"""Whether a checkpoint wants QuickGELU: the weights don't say, and a wrong guess costs points."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import open_clip
+
+from clip_unlearn.models.architectures import model_config
+
+
+def decide_quick_gelu(name: str, path: Path, shown: bool | None) -> tuple[bool, str | None]:
+    """Whether to build the network with QuickGELU, and a line to warn with if that is not certain.
+
+    In this order: a name that ends in `-quickgelu`; what the file shows; the published weights
+    that its file name mentions; what all published weights of the architecture have.
+
+    Args:
+        name: an open_clip architecture.
+        path: the checkpoint file.
+        shown: what the file itself shows, if anything.
+    """
+    known = _named_in(name, path) if shown is None else shown
+    if model_config(name).get("quick_gelu", False):
+        doubt = f"{path.name} looks as if it was trained without QuickGELU, yet {name} asks for it."
+        return True, doubt if known is False else None
+    if known is not None:
+        return known, None
+    published = set(_published(name).values())
+    if published == {True}:
+        return True, (
+            f"Took {path.name} for a model with QuickGELU, as all published {name} weights are. "
+            "If it was trained without, give a folder whose open_clip_config.json says so."
+        )
+    if True in published:
+        return False, (
+            f"{name} weights exist with and without QuickGELU, and {path.name} does not show which "
+            f"it is: GELU was used. If it comes from OpenAI's weights, use --model {name}-quickgelu."
+        )
+    return False, None
+
+
+def _published(name: str) -> dict[str, bool]:
+    tags = open_clip.list_pretrained_tags_by_model(name)
+    return {tag: open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False) for tag in tags}
+
+
+def _named_in(name: str, path: Path) -> bool | None:
+    stem = path.stem.lower().replace("-", "_")
+    if "quickgelu" in stem:
+        return True
+    named = {tag: quick for tag, quick in _published(name).items() if tag in stem}
+    return named[max(named, key=len)] if named else None
