@@ -1,8 +1,8 @@
 """Build the embedded benchmark from the named npm packages.
 
-    npm install @iconify-json/{fluent-emoji,fluent-emoji-flat,fluent-emoji-high-contrast,noto,noto-v1,\
-fxemoji,twemoji,emojione,emojione-v1,emojione-monotone,streamline-emojis,openmoji} \
-unicode-emoji-json emojilib
+    npm install unicode-emoji-json emojilib @iconify-json/{emojione,emojione-monotone,emojione-v1,\
+fluent-emoji,fluent-emoji-flat,fluent-emoji-high-contrast,fxemoji,noto,noto-v1,openmoji,\
+streamline-emojis,twemoji}
     python scripts/build_benchmark.py node_modules src/clip_unlearn/data/emoji_files
 
 Needs ``resvg_py`` and Pillow. One archive a style (so that a style can be left out), of lossless
@@ -47,7 +47,7 @@ CLOCK_FACE = re.compile(r"o’clock|o'clock|thirty$")
 
 
 def code_points(character: str) -> str:
-    """The key that Iconify's ``chars.json`` uses: code points in hex, without the variation selector."""
+    """The key in Iconify's ``chars.json``: code points in hex, without the variation selector."""
     return "-".join(f"{ord(c):x}" for c in character if c != "\ufe0f")
 
 
@@ -67,7 +67,7 @@ def icon_names(folder: Path, style: str) -> tuple[dict[str, str], dict[str, str]
 
 
 def svg_of(icons: dict[str, Any], name: str) -> str:
-    """One icon as a square SVG document, alias and transformations resolved as far as sets use them."""
+    """One icon as a square SVG document; aliases resolved as far as the sets use them."""
     if name not in icons["icons"]:
         return svg_of(icons, icons["aliases"][name]["parent"])
     icon = icons["icons"][name]
@@ -113,8 +113,12 @@ def find_classes(packages: Path) -> list[dict[str, Any]]:
         if len(icons) < MIN_STYLES:
             continue
         name = entry["name"]
-        words = [w.replace("_", " ").replace("\xa0", " ").lower() for w in keywords.get(character, [])]
-        words = [w for w in dict.fromkeys(words) if w != name.lower() and re.fullmatch(r"[a-z' -]+", w)]
+        words = [
+            w.replace("_", " ").replace("\xa0", " ").lower() for w in keywords.get(character, [])
+        ]
+        words = [
+            w for w in dict.fromkeys(words) if w != name.lower() and re.fullmatch(r"[a-z' -]+", w)
+        ]
         found.append(
             {
                 "name": name,
@@ -136,7 +140,9 @@ def write_style(path: Path, pictures: dict[str, bytes]) -> None:
 
 def main() -> None:
     """Draw every picture and write the benchmark's files."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("packages", type=Path, help="the node_modules folder")
     parser.add_argument("output", type=Path, help="where the benchmark's files go")
     arguments = parser.parse_args()
@@ -147,10 +153,16 @@ def main() -> None:
         folder = arguments.packages / "@iconify-json" / style
         icons = json.loads((folder / "icons.json").read_text())
         info = json.loads((folder / "info.json").read_text())
-        rows = [(f"{n:04d}", row["icons"][style]) for n, row in enumerate(classes) if style in row["icons"]]
+        rows = [
+            (f"{n:04d}", row["icons"][style])
+            for n, row in enumerate(classes)
+            if style in row["icons"]
+        ]
         with ProcessPoolExecutor() as pool:
             drawn = list(pool.map(draw, [svg_of(icons, icon) for _, icon in rows], chunksize=32))
-        write_style(arguments.output / f"{style}.zip", dict(zip((r[0] for r in rows), drawn, strict=True)))
+        write_style(
+            arguments.output / f"{style}.zip", dict(zip((r[0] for r in rows), drawn, strict=True))
+        )
         sources[style] = {
             "package": f"@iconify-json/{style}",
             "version": json.loads((folder / "package.json").read_text())["version"],

@@ -62,6 +62,8 @@ def unknown_name(
     """An error with suggestions and the command that lists what there is."""
     near = suggestions(name, known)
     hint = f" Did you mean: {', '.join(near)}?" if near else ""
+    kinds = f"{kind}es" if kind.endswith("s") else f"{kind}s"
     return UnknownNameError(
-        f"Unknown {kind} {shown(name)} {where}.{hint} ({len(known)} known; list them with: {list_command})"
+        f"Unknown {kind} {shown(name)} {where}.{hint} "
+        f"({len(known)} {kinds}; list them with: {list_command})"
     )

@@ -34,7 +34,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
         os.close(descriptor)
     except OSError as error:
-        raise InputError(f"Can't write {path}: {error.strerror}. Choose another --output.") from error
+        raise InputError(
+            f"Can't write {path}: {error.strerror}. Choose another --output."
+        ) from error
     temporary = Path(name)
     try:
         yield temporary
@@ -46,7 +48,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise InputError(f"Can't write {path}: {error.strerror}. Choose another --output.") from error
+        raise InputError(
+            f"Can't write {path}: {error.strerror}. Choose another --output."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -79,7 +83,9 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:80]}.", dir=path.parent))
     except OSError as error:
-        raise InputError(f"Can't write {path}: {error.strerror}. Choose another --output.") from error
+        raise InputError(
+            f"Can't write {path}: {error.strerror}. Choose another --output."
+        ) from error
     try:
         yield temporary
         umask = os.umask(0)
@@ -98,7 +104,9 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise InputError(f"Can't write {path}: {error.strerror}. Choose another --output.") from error
+        raise InputError(
+            f"Can't write {path}: {error.strerror}. Choose another --output."
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -109,12 +117,18 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: if it exists and `overwrite` is off, is a file, or can't be made there.
     """
-    if path.is_file():
-        raise InputError(f"Output {path} is a file. Give a folder with --output.")
-    if path.exists() and any(path.iterdir()) and not overwrite:
-        raise InputError(
-            f"Output folder {path} exists. Give another with --output, or replace it with --overwrite."
-        )
-    parent = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-    if not os.access(parent, os.W_OK | os.X_OK) or not parent.is_dir():
+    try:
+        if path.is_file():
+            raise InputError(f"Output {path} is a file. Give a folder with --output.")
+        if path.exists() and any(path.iterdir()) and not overwrite:
+            raise InputError(
+                f"Output folder {path} exists. "
+                "Give another with --output, or replace it with --overwrite."
+            )
+        parent = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+    except OSError as error:
+        raise InputError(f"Can't use {path}: {error.strerror}. Choose another --output.") from error
+    if not parent.is_dir():
+        raise InputError(f"Can't write {path}: {parent} is a file. Choose another --output.")
+    if not os.access(parent, os.W_OK | os.X_OK):
         raise InputError(f"No permission to write in {parent}. Choose another --output.")

@@ -13,9 +13,10 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from clip_unlearn.data.pictures import Pictures
+from clip_unlearn.data.pictures import Pictures, fit_square
 from clip_unlearn.data.splits import Split, heldout_keywords, split_styles
 from clip_unlearn.errors import unknown_name
 
@@ -82,6 +83,11 @@ class EmojiBenchmark:
         return sources
 
     @cached_property
+    def styles(self) -> tuple[str, ...]:
+        """The styles whose archives are there; whoever can't ship one leaves its file out."""
+        return tuple(s for s in self.sources if (self._folder / f"{s}.zip").is_file())
+
+    @cached_property
     def classes(self) -> tuple[EmojiClass, ...]:
         """All classes, control classes among them, in a fixed order."""
         return tuple(
@@ -112,13 +118,17 @@ class EmojiBenchmark:
     def __getitem__(self, name: str) -> EmojiClass:
         """The class of that name; `UnknownNameError` with suggestions where there is none."""
         if name not in self._by_name:
-            raise unknown_name("class", name, list(self._by_name), "in the benchmark", "clip-unlearn classes")
+            raise unknown_name(
+                "class", name, list(self._by_name), "in the benchmark", "clip-unlearn classes"
+            )
         return self._by_name[name]
 
     def classnames(self, group: str | None = None, *, controls: bool = False) -> tuple[str, ...]:
         """Names of a group's classes, or of all; control classes only on request."""
         if group is not None and group not in self.groups:
-            raise unknown_name("group", group, self.groups, "in the benchmark", "clip-unlearn classes")
+            raise unknown_name(
+                "group", group, self.groups, "in the benchmark", "clip-unlearn classes"
+            )
         left_out = set() if controls else set(self.lists["control"])
         return tuple(
             c.name for c in self.classes if group in (None, c.group) and c.name not in left_out
@@ -128,24 +138,32 @@ class EmojiBenchmark:
         """The frozen list that a class is on, if any."""
         return next((kind for kind in LISTS if name in self.lists[kind]), None)
 
-    def pictures(self, classnames: Sequence[str], splits: Sequence[Split]) -> Pictures:
+    def pictures(
+        self, classnames: Sequence[str], splits: Sequence[Split], size: int | None = None
+    ) -> Pictures:
         """Real pictures of the given classes, labelled by their position in `classnames`.
 
-        Args:
-            classnames: names out of `classnames()`, in any order.
-            splits: which splits to read.
+        A name that the benchmark does not have, such as one that a user added, gives none. Splits
+        stay as they are when a style's archive has been left out.
 
-        Raises:
-            UnknownNameError: for a name that the benchmark does not have.
+        Args:
+            classnames: names of classes, in any order.
+            splits: which splits to read.
+            size: side of the square in pixels; the stored one without it.
         """
         wanted: list[tuple[str, int, int]] = []
         for label, name in enumerate(classnames):
-            entry = self[name]
-            wanted += [(s, label, entry.index) for s, split in entry.splits.items() if split in splits]
-        images = [_decode(self._archive(style), index) for style, _, index in wanted]
-        size = self._document["size"]
+            if name in self._by_name:
+                entry = self[name]
+                wanted += [
+                    (style, label, entry.index)
+                    for style, split in entry.splits.items()
+                    if split in splits and style in self.styles
+                ]
+        side = size or self._document["size"]
+        images = [_decode(self._archive(style), index, side) for style, _, index in wanted]
         return Pictures(
-            images=np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8),
+            images=np.stack(images) if images else np.zeros((0, side, side, 3), np.uint8),
             labels=np.array([label for _, label, _ in wanted], np.int64),
             keys=tuple(f"{style}/{index:04d}" for style, _, index in wanted),
         )
@@ -155,9 +173,9 @@ class EmojiBenchmark:
         return zipfile.ZipFile(io.BytesIO((self._folder / f"{style}.zip").read_bytes()))
 
 
-def _decode(archive: zipfile.ZipFile, index: int) -> np.ndarray:
+def _decode(archive: zipfile.ZipFile, index: int, size: int) -> NDArray[np.uint8]:
     with Image.open(io.BytesIO(archive.read(f"{index:04d}.webp"))) as image:
-        return np.asarray(image.convert("RGB"))
+        return np.asarray(fit_square(image.convert("RGB"), size))
 
 
 @cache

@@ -55,9 +55,13 @@ def split_styles(name: str, styles: Sequence[str]) -> dict[str, Split]:
         validation = order[0]
     else:
         test, validation = order[0], order[1]
-    splits: dict[str, Split] = {style: "heldout_style" for style in HELDOUT_STYLES if style in styles}
+    splits: dict[str, Split] = {
+        style: "heldout_style" for style in HELDOUT_STYLES if style in styles
+    }
     for family, members in present.items():
-        split: Split = "test" if family == test else "validation" if family == validation else "train"
+        split: Split = (
+            "test" if family == test else "validation" if family == validation else "train"
+        )
         splits.update(dict.fromkeys(members, split))
     return splits
 

@@ -31,13 +31,11 @@ class TableRow:
 
 def score(before: Evaluation, after: Evaluation) -> float | None:
     """The published summary score; lower is better, see `metrics.score`."""
-    return metrics.score(
-        (before.forget_accuracy, after.forget_accuracy), *_kept(before, after)
-    )
+    return metrics.score((before.forget_accuracy, after.forget_accuracy), *_kept(before, after))
 
 
 def robust_score(before: Evaluation, after: Evaluation) -> float | None:
-    """The same with `robust_forget` in its first term: what attacks find counts as not forgotten."""
+    """The same with `robust_forget` in its first term: what attacks find is not forgotten."""
     return metrics.score((before.robust_forget, after.robust_forget), *_kept(before, after))
 
 

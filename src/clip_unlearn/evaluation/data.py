@@ -81,13 +81,13 @@ def prepare(
         task: the classes and their groups.
         forget_classes: names out of the task.
         preprocess: of the models to be evaluated.
-        controls: classes that no model has seen, each with the group that it competes in; all
-            their pictures are read. Without any, there is no zero line.
+        controls: classes in no task that no model has seen, each with the group of the task that
+            it competes in; all their pictures are read. Without any, there is no zero line.
         left_out: further classes whose pictures leave the other figures, on both sides of a
             comparison with an oracle that lacks them; their names stay.
 
     Raises:
-        UnknownNameError: for a class that the task or the source does not have.
+        UnknownNameError: for a class to forget that the task does not have.
     """
     album = _Album(source, preprocess)
     test_rows = album.read(task.all_classnames, "test")
@@ -110,10 +110,7 @@ def prepare(
         test_rows=test_rows,
         heldout_rows=heldout_rows,
         supports=supports,
-        control_trials=tuple(
-            _rotate(name, group, {split: rows.get(name, ()) for split, rows in control_rows.items()})
-            for name, group in controls.items()
-        ),
+        control_trials=tuple(_rotate(n, group, control_rows) for n, group in controls.items()),
         warnings=tuple(album.unreadable),
     )
 
@@ -164,13 +161,19 @@ class _Album:
         return torch.cat(self._parts) if self._parts else torch.zeros(0, 3, size, size)
 
 
-def _rotate(name: str, group: str, rows_by_split: Mapping[Split, Rows]) -> RotatedTrial:
+def _rotate(
+    name: str, group: str, control_rows: Mapping[Split, Mapping[str, Rows]]
+) -> RotatedTrial:
     """The trial of a control class; pictures that nothing could stand for are not tested."""
-    rows = [row for own in rows_by_split.values() for row in own]
-    splits = [split for split, own in rows_by_split.items() for _ in own]
+    pictures = [
+        (row, split) for split, by_class in control_rows.items() for row in by_class.get(name, ())
+    ]
+    rotation = rotated_supports([split for _, split in pictures])
     tested = [
-        (row, tuple(rows[place] for place in places))
-        for row, places in zip(rows, rotated_supports(splits), strict=True)
+        (row, tuple(pictures[place][0] for place in places))
+        for (row, _), places in zip(pictures, rotation, strict=True)
         if places
     ]
-    return RotatedTrial(name, group, tuple(r for r, _ in tested), tuple(s for _, s in tested))
+    return RotatedTrial(
+        name, group, tuple(row for row, _ in tested), tuple(own for _, own in tested)
+    )

@@ -155,7 +155,7 @@ class Evaluation:
 
     @property
     def forget_accuracy(self) -> float | None:
-        """On the forgotten classes' test pictures within their group's classifier; mean over them."""
+        """On the forgotten classes' test pictures among their group's names; mean over classes."""
         return self.value("forget_accuracy")
 
     @property

@@ -49,9 +49,7 @@ def mean_of_proportions(
         confidence: of the interval.
     """
     shares = [k / n for k, n in zip(successes, totals, strict=True)]
-    limits = [
-        wilson(k, n, confidence=confidence) for k, n in zip(successes, totals, strict=True)
-    ]
+    limits = [wilson(k, n, confidence=confidence) for k, n in zip(successes, totals, strict=True)]
     below = sqrt(sum((p - i.low) ** 2 for p, i in zip(shares, limits, strict=True)))
     above = sqrt(sum((i.high - p) ** 2 for p, i in zip(shares, limits, strict=True)))
     mean = sum(shares) / len(shares)

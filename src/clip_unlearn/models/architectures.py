@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import open_clip
 import torch
-from open_clip.model import CLIP
+from open_clip.model import CLIP, CLIPTextCfg
 from torch import Tensor
 
 from clip_unlearn.errors import CheckpointError
@@ -68,6 +68,33 @@ def build_network(config: Mapping[str, Any]) -> CLIP:
         raise CheckpointError(f"open_clip can't build a model of this config: {reason}.") from error
 
 
+def build_tokenizer(config: Mapping[str, Any]) -> Callable[[list[str]], Tensor]:
+    """The tokeniser that open_clip gives a model of that config.
+
+    Args:
+        config: open_clip's model config; see `is_supported`.
+
+    Raises:
+        CheckpointError: if open_clip can't make one, or the model has no rows for some of its ids.
+    """
+    text = config["text_cfg"]
+    settings = text.get("tokenizer_kwargs") or {}
+    length = text.get("context_length", CLIPTextCfg.context_length)
+    try:
+        tokenizer = open_clip.SimpleTokenizer(context_length=length, **settings)
+    except (AssertionError, TypeError) as error:
+        raise CheckpointError(
+            f"open_clip can't build a tokeniser of {settings}: {error}. Correct `tokenizer_kwargs`."
+        ) from error
+    rows = text.get("vocab_size", tokenizer.vocab_size)
+    if rows < tokenizer.vocab_size:
+        raise CheckpointError(
+            f"This model knows {rows} tokens, and CLIP's tokeniser has {tokenizer.vocab_size}. "
+            "Give a model with the whole table."
+        )
+    return cast(Callable[[list[str]], Tensor], tokenizer)
+
+
 def load_weights(
     network: CLIP, tensors: Mapping[str, Tensor], *, source: str, architecture: str
 ) -> None:
@@ -87,7 +114,7 @@ def load_weights(
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         fitting = fitting_architecture(tensors)
         step = (
-            f"It fits --model {fitting}."
+            f"It fits {fitting} (--model {fitting})."
             if fitting is not None
             else "Give the architecture that it was saved from."
         )

@@ -1,4 +1,4 @@
-"""Weights out of a checkpoint file, without ever running what is in it."""
+"""Weights out of a checkpoint file, without ever running what is in it, and into one."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from clip_unlearn.errors import CheckpointError, NonFiniteError
+from clip_unlearn.errors import CheckpointError, InputError, NonFiniteError
 from clip_unlearn.models.torchscript import is_torchscript, read_torchscript
+from clip_unlearn.runs import atomic_file
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _OPENAI_MARKS = ("input_resolution", "context_length", "vocab_size")
@@ -66,8 +68,28 @@ def read_checkpoint(path: Path) -> Checkpoint:
     tensors = {name: value for name, value in tensors.items() if name not in _NOT_WEIGHTS}
     for name, value in tensors.items():
         if not torch.isfinite(value).all():
-            raise NonFiniteError(f"{path} holds NaN or infinity in {name}. Give another checkpoint.")
+            raise NonFiniteError(
+                f"{path} holds NaN or infinity in {name}. Give another checkpoint."
+            )
     return Checkpoint(tensors, quick_gelu)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file whole, or not at all.
+
+    Args:
+        path: the file.
+        tensors: by name; contiguous, and no two in the same memory.
+        metadata: its header's notes.
+
+    Raises:
+        InputError: if the folder can't be written, or the disk is full.
+    """
+    try:
+        with atomic_file(path) as temporary:
+            save_file(dict(tensors), temporary, metadata)
+    except SafetensorError as error:  # it hides the system's error in one of its own
+        raise InputError(f"Can't write {path}: {error}. Choose another --output.") from error
 
 
 def _head(path: Path) -> bytes:

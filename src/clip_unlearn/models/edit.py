@@ -12,12 +12,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from clip_unlearn.errors import CheckpointError, NonFiniteError
+from clip_unlearn.models.checkpoints import write_tensors
 from clip_unlearn.models.clip import ClipModel, weights_sha256
-from clip_unlearn.runs import atomic_file
 
 _FORMAT = "clip-unlearn edit 1"
 
@@ -41,7 +40,9 @@ class Edit:
     def __post_init__(self) -> None:
         for name, value in self.tensors.items():
             if not torch.isfinite(value).all():
-                raise NonFiniteError(f"The edit of {name} holds NaN or infinity; nothing was saved.")
+                raise NonFiniteError(
+                    f"The edit of {name} holds NaN or infinity; nothing was saved."
+                )
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
 
     @classmethod
@@ -96,8 +97,7 @@ class Edit:
             "base_sha256": self.base_sha256,
             "provenance": json.dumps(dict(self.provenance), allow_nan=False),
         }
-        with atomic_file(path) as temporary:
-            save_file(dict(self.tensors), temporary, metadata)
+        write_tensors(path, self.tensors, metadata)
 
     @classmethod
     def load(cls, path: Path) -> Edit:

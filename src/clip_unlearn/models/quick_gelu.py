@@ -34,8 +34,9 @@ def decide_quick_gelu(name: str, path: Path, shown: bool | None) -> tuple[bool, 
         )
     if True in published:
         return False, (
-            f"{name} weights exist with and without QuickGELU, and {path.name} does not show which "
-            f"it is: GELU was used. If it comes from OpenAI's weights, use --model {name}-quickgelu."
+            f"{name} weights exist with and without QuickGELU, and {path.name} does not show "
+            "which it is: GELU was used. If it comes from OpenAI's weights, "
+            f"use --model {name}-quickgelu."
         )
     return False, None
 

@@ -74,7 +74,9 @@ class _ArchiveUnpickler(pickle.Unpickler):
         if key not in self._storages:
             raw = self._record(f"data/{key}")
             self._storages[key] = (
-                torch.frombuffer(bytearray(raw), dtype=dtype) if raw else torch.empty(0, dtype=dtype)
+                torch.frombuffer(bytearray(raw), dtype=dtype)
+                if raw
+                else torch.empty(0, dtype=dtype)
             )
         return self._storages[key]
 

@@ -1,0 +1,57 @@
+"""Picture files of strangers, as RGB."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
+
+
+class UnreadableError(Exception):
+    """A file that gives no picture; its text is the reason."""
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """The picture in a file: upright, 8 bits a channel, on white where it was transparent.
+
+    Args:
+        path: a PNG, JPEG, WebP, BMP, GIF or TIFF file, the first frame of which is taken.
+
+    Raises:
+        UnreadableError: for anything else, cut or empty files, and pictures above Pillow's limit
+            on decompression bombs.
+    """
+    try:
+        if path.stat().st_size == 0:
+            raise UnreadableError("empty file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of metadata that plays no part here
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                return _on_white(ImageOps.exif_transpose(image))
+    except UnreadableError:
+        raise
+    except UnidentifiedImageError as error:
+        raise UnreadableError(f"not a picture of the kinds {', '.join(FORMATS)}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise UnreadableError("too many pixels") from error
+    except Exception as error:  # a decoder can fail on a broken file in any way
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UnreadableError(" ".join(reason.split())) from error
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        grey = np.asarray(image).astype(np.float64) / 257  # 65,535 becomes 255
+        return Image.fromarray(np.rint(grey).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise UnreadableError("pixels of 32 bits; save it with 8 or 16 bits a channel")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    colour = image.convert("RGBA")
+    white = Image.new("RGBA", colour.size, "white")
+    return Image.alpha_composite(white, colour).convert("RGB")

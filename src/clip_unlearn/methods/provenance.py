@@ -1,0 +1,33 @@
+"""How an edit came about, as plain values that its file can hold."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from clip_unlearn.methods.base import Method, UnlearnRequest, settings_of
+
+
+def provenance_of(
+    method: Method, request: UnlearnRequest, steps: list[dict[str, Any]], generator: torch.Generator
+) -> dict[str, Any]:
+    """Method, settings, classes, data, seed, steps and versions of a fit.
+
+    Args:
+        method: with its settings.
+        request: what it was asked for.
+        steps: a record of each step.
+        generator: as it was given, for its seed.
+    """
+    seen = {"synthetic": "synthetic", "real": "forget"}
+    return {
+        "method": method.name,
+        "settings": settings_of(method),
+        "forget_classes": list(request.forget_classes),
+        "data_seen": sorted({seen[forget_set.source] for forget_set in request.forget_sets}),
+        "seed": generator.initial_seed(),
+        "steps": steps,
+        "versions": {"torch": torch.__version__, "open_clip_torch": version("open_clip_torch")},
+    }

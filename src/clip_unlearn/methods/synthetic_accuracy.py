@@ -1,0 +1,36 @@
+"""Whether a model under change still recognises the images it is made to forget."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from clip_unlearn.models.clip import ClipModel, image_features
+from clip_unlearn.models.zero_shot import ZeroShotClassifier, accuracy, build_classifier
+
+
+def refreshed(
+    model: ClipModel, classifier: ZeroShotClassifier, *, text_moved: bool
+) -> ZeroShotClassifier:
+    """The classifier of the model as it is now; the one given while no text tensor has moved.
+
+    Encoding the prompts of all classes is what a check costs most where there are many classes.
+    """
+    if not text_moved:
+        return classifier
+    return build_classifier(model, classifier.classnames, classifier.templates)
+
+
+def synthetic_accuracy(
+    model: ClipModel, images: Tensor, forget_class: str, classifier: ZeroShotClassifier
+) -> float:
+    """Share of a class's images that are classified as that class, in [0, 1].
+
+    Args:
+        model: as it is now.
+        images: `(N, 3, S, S)`, pixels in [0, 1], not normalised.
+        forget_class: the class of all of them.
+        classifier: over the task's classes.
+    """
+    labels = torch.full((len(images),), classifier.index(forget_class))
+    return accuracy(image_features(model, images), labels, classifier)

@@ -1,0 +1,75 @@
+"""Small CLIP models that do know something: which colour a picture has."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+import torch
+from open_clip.model import CLIP
+from torch import Tensor
+from torch.nn import functional as F
+
+from clip_unlearn.models.architectures import build_network, build_tokenizer
+from clip_unlearn.models.clip import ClipModel, Provenance, weights_sha256
+from clip_unlearn.models.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess
+from clip_unlearn.templates import EVALUATION_TEMPLATE, FORGET_TEMPLATE
+
+COLOURS = {
+    "red": (0.9, 0.1, 0.1),
+    "green": (0.1, 0.8, 0.2),
+    "blue": (0.1, 0.2, 0.9),
+    "yellow": (0.9, 0.9, 0.1),
+    "black": (0.1, 0.1, 0.1),
+    "white": (0.9, 0.9, 0.9),
+}
+TOWERS = {
+    "resnet": {"image_size": 32, "layers": [1, 1, 1, 1], "width": 8},
+    "vit": {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 16, "layers": 2},
+}
+TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+
+
+def colour_pictures(count: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Pictures `(B, 3, size, size)`, pixels in [0, 1], `count` a colour, and labels `(B,)`."""
+    base = torch.tensor(list(COLOURS.values())).repeat(count, 1)[:, :, None, None]
+    noise = torch.randn(len(base), 3, size, size, generator=generator)
+    shade = torch.randn(len(base), 1, 1, 1, generator=generator)
+    labels = torch.arange(len(COLOURS)).repeat(count)
+    return (base + 0.15 * noise + 0.05 * shade).clamp(0, 1), labels
+
+
+def _train(network: CLIP, preprocess: Preprocess, prompts: list[Tensor]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
+    network.train()
+    for step in range(60):
+        images, labels = colour_pictures(4, preprocess.size, generator)
+        features = F.normalize(network.encode_image(preprocess.normalize(images)), dim=-1)
+        text = F.normalize(network.encode_text(prompts[step % len(prompts)]), dim=-1)
+        loss = F.cross_entropy(20 * features @ text.T, labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    network.eval().requires_grad_(False)
+
+
+@cache
+def _trained(tower: str) -> ClipModel:
+    config = {"embed_dim": 16, "vision_cfg": TOWERS[tower], "text_cfg": TEXT}
+    with torch.random.fork_rng():  # open_clip initialises from the global generator alone
+        torch.manual_seed(0)
+        network = build_network(config)
+    tokenizer, preprocess = build_tokenizer(config), Preprocess(32, OPENAI_MEAN, OPENAI_STD)
+    templates = (FORGET_TEMPLATE, EVALUATION_TEMPLATE)
+    _train(network, preprocess, [tokenizer([t.format(c) for c in COLOURS]) for t in templates])
+    provenance = Provenance(tower, tower, weights_sha256(network))
+    return ClipModel(network, tokenizer, preprocess, config, provenance)
+
+
+@pytest.fixture(scope="session")
+def trained_model() -> Callable[[str], ClipModel]:
+    """A fresh copy of a model trained on the colours: of tower `resnet` or `vit`."""
+    return lambda tower: copy.deepcopy(_trained(tower))

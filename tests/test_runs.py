@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from clip_unlearn.errors import InputError
+from clip_unlearn.runs import atomic_file, atomic_folder, check_output, write_bytes, write_json
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file can grow past 1,000 bytes: writing fails half-way, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_a_file_is_written_with_the_folders_above_it(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "a" / "b" / "file", b"data")
+    assert (tmp_path / "a" / "b" / "file").read_bytes() == b"data"
+    assert names_in(tmp_path / "a" / "b") == ["file"]
+
+
+def test_a_file_is_the_old_one_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+        assert temporary.parent == tmp_path  # a rename across file systems would be no rename
+    assert path.read_bytes() == b"new"
+
+
+def test_after_an_error_the_old_file_is_left_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+    with pytest.raises(ZeroDivisionError), atomic_file(path) as temporary:
+        temporary.write_bytes(b"half")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old"
+    assert names_in(tmp_path) == ["file"]
+
+
+def test_the_mode_of_a_file_is_kept_and_a_new_one_follows_the_umask(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    before = os.umask(0o027)
+    try:
+        write_bytes(path, b"")
+        assert path.stat().st_mode & 0o777 == 0o640
+        path.chmod(0o604)
+        write_bytes(path, b"again")
+        assert path.stat().st_mode & 0o777 == 0o604
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_said_in_one_line_and_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_bytes(path, b"old")
+    with pytest.raises(InputError, match=r"Can't write .*file: .+\. Choose another --output\."):
+        write_bytes(path, b"x" * 5000)
+    assert path.read_bytes() == b"old"
+    assert names_in(tmp_path) == ["file"]
+
+
+def test_json_is_readable_text_without_numbers_that_json_has_not(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"class": "piñata", "share": 0.5})
+    text = (tmp_path / "a.json").read_text("utf-8")
+    assert text == '{\n  "class": "piñata",\n  "share": 0.5\n}\n'
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="not JSON compliant"):
+            write_json(tmp_path / "b.json", {"share": number})
+    assert names_in(tmp_path) == ["a.json"]
+
+
+def test_a_folder_appears_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with atomic_folder(path) as temporary:
+        (temporary / "evidence").mkdir()
+        (temporary / "evidence" / "grid.png").write_bytes(b"png")
+        assert not path.exists()
+    assert (path / "evidence" / "grid.png").read_bytes() == b"png"
+    assert names_in(tmp_path) == ["out"]
+
+
+def test_after_an_error_no_folder_is_left(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "out") as temporary:
+        (temporary / "file").touch()
+        raise ZeroDivisionError
+    assert names_in(tmp_path) == []
+
+
+def test_a_folder_is_replaced_only_when_asked_for_and_only_when_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    with atomic_folder(path) as temporary:
+        (temporary / "old").touch()
+    with pytest.raises(InputError, match="--overwrite"), atomic_folder(path):
+        pytest.fail("it must be refused before any work is done")
+    with pytest.raises(ZeroDivisionError), atomic_folder(path, overwrite=True):
+        raise ZeroDivisionError
+    assert names_in(path) == ["old"]
+    with atomic_folder(path, overwrite=True) as temporary:
+        (temporary / "new").touch()
+        assert names_in(path) == ["old"]
+    assert names_in(path) == ["new"]
+    assert names_in(tmp_path) == ["out"]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_leaves_no_half_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Can't write"), atomic_folder(tmp_path / "out") as folder:
+        (folder / "weights").write_bytes(b"x" * 5000)
+    assert names_in(tmp_path) == []
+
+
+def test_an_empty_output_folder_is_fine_and_checking_makes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    check_output(tmp_path / "empty", overwrite=False)
+    check_output(tmp_path / "new" / "deep", overwrite=False)
+    assert names_in(tmp_path) == ["empty"]
+
+
+def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"is a file\. Give a folder"):
+        check_output(tmp_path / "file", overwrite=True)
+    with pytest.raises(InputError, match=r"file is a file\. Choose another"):
+        check_output(tmp_path / "file" / "out", overwrite=False)
+
+
+@pytest.mark.parametrize("mode", [0o500, 0o000])
+def test_no_permission_is_said_before_any_work(tmp_path: Path, mode: int) -> None:
+    program = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "from clip_unlearn.errors import InputError\n"
+        "from clip_unlearn.runs import check_output\n"
+        "if os.getuid() == 0:\n"
+        "    os.chown(sys.argv[1], 65534, 65534)\n"
+        "    os.chdir(sys.argv[1])\n"  # nobody may look at what lies above
+        "    os.setuid(65534)\n"
+        "else:\n"
+        "    os.chdir(sys.argv[1])\n"
+        f"os.chmod('.', {mode})\n"
+        "try:\n"
+        "    check_output(Path('deep/out'), overwrite=False)\n"
+        "except InputError as error:\n"
+        "    print(error)\n"
+    )
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder)], capture_output=True, text=True
+    )
+    folder.chmod(0o700)
+    assert "ermission" in done.stdout, done.stderr
+    assert done.stdout.count("\n") == 1
+    assert done.stderr == ""
