@@ -149,30 +149,27 @@ def main() -> None:
     arguments.output.mkdir(parents=True, exist_ok=True)
     classes = find_classes(arguments.packages)
     sources = {}
-    for style in STYLES:
-        folder = arguments.packages / "@iconify-json" / style
-        icons = json.loads((folder / "icons.json").read_text())
-        info = json.loads((folder / "info.json").read_text())
-        rows = [
-            (f"{n:04d}", row["icons"][style])
-            for n, row in enumerate(classes)
-            if style in row["icons"]
-        ]
-        with ProcessPoolExecutor() as pool:
-            drawn = list(pool.map(draw, [svg_of(icons, icon) for _, icon in rows], chunksize=32))
-        write_style(
-            arguments.output / f"{style}.zip", dict(zip((r[0] for r in rows), drawn, strict=True))
-        )
-        sources[style] = {
-            "package": f"@iconify-json/{style}",
-            "version": json.loads((folder / "package.json").read_text())["version"],
-            "author": info["author"]["name"],
-            "source": info["author"]["url"],
-            "licence": info["license"]["spdx"],
-            "licence_url": info["license"]["url"],
-            "pictures": len(rows),
-            "sha256": hashlib.sha256((arguments.output / f"{style}.zip").read_bytes()).hexdigest(),
-        }
+    with ProcessPoolExecutor() as pool:
+        for style in STYLES:
+            folder = arguments.packages / "@iconify-json" / style
+            archive = arguments.output / f"{style}.zip"
+            icons = json.loads((folder / "icons.json").read_text())
+            info = json.loads((folder / "info.json").read_text())
+            wanted = {
+                f"{n:04d}": r["icons"][style] for n, r in enumerate(classes) if style in r["icons"]
+            }
+            svgs = [svg_of(icons, icon) for icon in wanted.values()]
+            write_style(archive, dict(zip(wanted, pool.map(draw, svgs, chunksize=32), strict=True)))
+            sources[style] = {
+                "package": f"@iconify-json/{style}",
+                "version": json.loads((folder / "package.json").read_text())["version"],
+                "author": info["author"]["name"],
+                "source": info["author"]["url"],
+                "licence": info["license"]["spdx"],
+                "licence_url": info["license"]["url"],
+                "pictures": len(wanted),
+                "sha256": hashlib.sha256(archive.read_bytes()).hexdigest(),
+            }
     for row in classes:
         row["styles"] = sorted(row.pop("icons"))
     document = {"size": SIZE, "sources": sources, "classes": classes}

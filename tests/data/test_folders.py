@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clip_unlearn.data.folders import ImageFolder, split_files
+from clip_unlearn.data.splits import Split
 from clip_unlearn.errors import InputError
 
-BOTH = ("train", "test")
+BOTH: tuple[Split, ...] = ("train", "test")
 COLOURS = {"tiger": (255, 128, 0), "lion": (200, 160, 0), "AC-DC": (0, 0, 0)}
 file_names = st.lists(st.text("abcdef0123", min_size=1), unique=True, max_size=30)
 

@@ -51,6 +51,7 @@ def test_card_names_what_was_forgotten_from_what_and_how() -> None:
     ):
         assert part in text
     assert "the forgotten class\n95.8 % [79.8, 99.3]\n4.2 % [0.7, 20.2]\n24" in text
+    assert "| 95.8 % " in card("tiger")  # legible as plain text too
     assert "not measured" in text
     assert "24 pictures only" in text
 
@@ -82,6 +83,8 @@ def test_no_compliance_is_claimed() -> None:
         "# heading",
         "- list",
         "1. list",
+        "3.5 mm",
+        "--- rule",
         "back\\slash\\*",
         "&amp; &lt;",
         "~~gone~~",

@@ -11,7 +11,7 @@ from typing import Any
 from clip_unlearn.models.clip import Provenance
 
 _MARKUP = re.compile(r"([\\`*_\[\]<>|~&$#!])")
-_BLOCK_START = re.compile(r"^(\d*)([-+=.)])")
+_BLOCK_START = re.compile(r"^(\d+(?=[.)](?:\s|$)))?([-+=.)])")
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ class GradientAscent:
             NonFiniteError: if the model gives NaN or infinity.
         """
         started = time.monotonic()
-        ascent = _Ascent(self, model, classifier, forget_class, generator, on_progress)
+        ascent = _Rounds(self, model, classifier, forget_class, generator, on_progress)
         floor = self.floor
         while ascent.missing > 0:
             missing = ascent.missing
@@ -156,13 +156,61 @@ class GradientAscent:
         report = SynthesisReport(self.num_images, len(images), ascent.iterations, seconds)
         return ForgetSet(forget_class, images, images[:0], "synthetic", report)
 
+    def ascend(
+        self,
+        model: ClipModel,
+        images: Tensor,
+        shifts: Tensor,
+        class_embeddings: Tensor,
+        index: int,
+        *,
+        iteration: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Images after one step, and the cosines `(B, K)` of what they were, shifted.
 
-class _Ascent:
-    """One class's images on their way, those found and those that are missing.
+        Args:
+            model: no weight of it gets a gradient.
+            images: `(B, 3, S, S)`, pixels in [0, 1], or in ImageNet's normalisation.
+            shifts: `(B, 2)`, pixels down and right, undone after the step.
+            class_embeddings: `(K, D)`, unit norm.
+            index: row of the class to ascend to.
+            iteration: counted from 0, for the blur.
+
+        Raises:
+            NonFiniteError: if the gradient is NaN or infinite.
+        """
+        shifted = cyclic_shift(images, shifts).requires_grad_()
+        cosines = _cosines(model, shifted, class_embeddings)
+        penalty = self.l2_penalty * shifted.flatten(1).norm(dim=1)
+        score = model.logit_scale * cosines[:, index] - penalty
+        (gradients,) = torch.autograd.grad(score.sum(), shifted)
+        if not torch.isfinite(gradients).all():
+            raise NonFiniteError(
+                "The image encoder gives NaN or infinity in synthesis. "
+                "Check the checkpoint, or use --device cpu."
+            )
+        shrink = images.shape[-1] / PUBLISHED_SIZE if self.step_follows_size else 1.0
+        moved = take_step(shifted.detach(), gradients, self.step_length * shrink)
+        moved = self._clamp(cyclic_shift(moved, -shifts))
+        if iteration % self.blur_every == 0:
+            moved = gaussian_blur(moved, self.blur_sigma, self.blur_radius)
+        return moved, cosines.detach()
+
+    def start(self, count: int, size: int, *, generator: torch.Generator) -> Tensor:
+        """Noise `(count, 3, size, size)` to ascend from, in the units of the ascent."""
+        noise = torch.randn(count, 3, size, size, generator=generator)
+        return noise if self.imagenet_units else self._clamp(from_imagenet(noise))
+
+    def _clamp(self, images: Tensor) -> Tensor:
+        return clamp_to_imagenet(images) if self.imagenet_units else images.clamp(0, 1)
+
+
+class _Rounds:
+    """One class's images: those found, and rounds of ascent for those that are missing.
 
     Args:
         settings: of the ascent.
-        model: asked for gradients with respect to images alone.
+        model: what is asked for gradients.
         classifier: over the task's classes.
         forget_class: the one to ascend to.
         generator: on the CPU; every draw is made there.
@@ -184,11 +232,6 @@ class _Ascent:
         self.generator, self.on_progress = generator, on_progress
         self.found: list[Tensor] = []
         self.iterations = 0
-        size = model.preprocess.size
-        shrink = size / PUBLISHED_SIZE if settings.step_follows_size else 1.0
-        self.step_length = settings.step_length * shrink
-        self.max_jitter = round(settings.max_jitter * size)
-        self.check_scale = settings.logit_scale or model.logit_scale
 
     @property
     def missing(self) -> int:
@@ -197,76 +240,49 @@ class _Ascent:
 
     def run(self, count: int, floor: float) -> None:
         """Ascend from new noise until all are accepted or the iterations are used up."""
-        settings = self.settings
-        live = self._start(count)
+        settings, size = self.settings, self.model.preprocess.size
+        largest = round(settings.max_jitter * size)
+        live = settings.start(count, size, generator=self.generator).to(self.model.device)
         for iteration in range(settings.num_iterations):
-            shifts = torch.randint(self.max_jitter + 1, (len(live), 2), generator=self.generator)
-            moved, cosines = self.ascend(live, shifts.to(live.device), iteration)
-            if settings.check_apart:
-                pictures = rescale(self._pixels(moved))
-                with torch.no_grad():
-                    accepted = self._accepted(self._cosines(pictures), floor)
-            else:
-                pictures = live
-                # the start is noise: nothing was synthesised yet, whatever the model sees in it
-                accepted = self._accepted(cosines, floor) & (iteration > 0)
-            if accepted.any():
-                self.found.append(pictures[accepted].detach())
-                moved = moved[~accepted]
-            live = moved
-            self.iterations += 1
-            done = settings.num_images - self.missing
-            self.on_progress(
-                Progress(
-                    "synthesis",
-                    iteration + 1,
-                    settings.num_iterations,
-                    f"floor {floor:g}",
-                    accepted=done,
-                )
+            shifts = torch.randint(largest + 1, (len(live), 2), generator=self.generator)
+            moved, cosines = settings.ascend(
+                self.model,
+                live,
+                shifts.to(live.device),
+                self.class_embeddings,
+                self.index,
+                iteration=iteration,
             )
+            if settings.check_apart:
+                pictures = rescale(from_imagenet(moved) if settings.imagenet_units else moved)
+                accepted = self._check(pictures, floor)
+            else:
+                pictures = from_imagenet(live) if settings.imagenet_units else live
+                # the start is noise: nothing was synthesised yet, whatever the model sees in it
+                accepted = self._accepts(cosines, floor) & (iteration > 0)
+            if accepted.any():
+                self.found.append(pictures[accepted])
+            live = moved[~accepted]
+            self.iterations += 1
+            self._report(iteration + 1, floor)
             if len(live) == 0:
                 return
 
-    def ascend(self, images: Tensor, shifts: Tensor, iteration: int) -> tuple[Tensor, Tensor]:
-        """Images after one step, and the cosines `(B, K)` of what they were, shifted.
+    @torch.no_grad()
+    def _check(self, pictures: Tensor, floor: float) -> Tensor:
+        return self._accepts(_cosines(self.model, pictures, self.class_embeddings), floor)
 
-        Args:
-            images: `(B, 3, S, S)`, in the ascent's units.
-            shifts: `(B, 2)`, pixels down and right.
-            iteration: counted from 0, for the blur.
-        """
+    def _accepts(self, cosines: Tensor, floor: float) -> Tensor:
+        scale = self.settings.logit_scale or self.model.logit_scale
+        return accepts(scale * cosines, self.index, floor)
+
+    def _report(self, done: int, floor: float) -> None:
         settings = self.settings
-        shifted = cyclic_shift(images, shifts).requires_grad_()
-        cosines = self._cosines(shifted)
-        penalty = settings.l2_penalty * shifted.flatten(1).norm(dim=1)
-        score = self.model.logit_scale * cosines[:, self.index] - penalty
-        (gradients,) = torch.autograd.grad(score.sum(), shifted)
-        if not torch.isfinite(gradients).all():
-            raise NonFiniteError(
-                "The image encoder gives NaN or infinity in synthesis. "
-                "Check the checkpoint, or use --device cpu."
-            )
-        moved = take_step(shifted.detach(), gradients, self.step_length)
-        moved = self._clamp(cyclic_shift(moved, -shifts))
-        if iteration % settings.blur_every == 0:
-            moved = gaussian_blur(moved, settings.blur_sigma, settings.blur_radius)
-        return moved, cosines.detach()
+        found = settings.num_images - self.missing
+        self.on_progress(
+            Progress("synthesis", done, settings.num_iterations, f"floor {floor:g}", accepted=found)
+        )
 
-    def _start(self, count: int) -> Tensor:
-        size = self.model.preprocess.size
-        noise = torch.randn(count, 3, size, size, generator=self.generator).to(self.model.device)
-        return noise if self.settings.imagenet_units else self._clamp(from_imagenet(noise))
 
-    def _pixels(self, images: Tensor) -> Tensor:
-        return from_imagenet(images) if self.settings.imagenet_units else images
-
-    def _clamp(self, images: Tensor) -> Tensor:
-        return clamp_to_imagenet(images) if self.settings.imagenet_units else images.clamp(0, 1)
-
-    def _cosines(self, images: Tensor) -> Tensor:
-        features = F.normalize(self.model.encode_image(images), dim=-1)
-        return features @ self.class_embeddings.T
-
-    def _accepted(self, cosines: Tensor, floor: float) -> Tensor:
-        return accepts(self.check_scale * cosines, self.index, floor)
+def _cosines(model: ClipModel, images: Tensor, class_embeddings: Tensor) -> Tensor:
+    return F.normalize(model.encode_image(images), dim=-1) @ class_embeddings.T

@@ -53,7 +53,7 @@ def take_step(images: Tensor, gradients: Tensor, length: float) -> Tensor:
         gradients: the same shape; an image whose gradient is zero stays where it is.
         length: in the images' units.
     """
-    norms = gradients.flatten(1).norm(dim=1)[:, None, None, None]
+    norms: Tensor = gradients.flatten(1).norm(dim=1)[:, None, None, None]
     return images + length * gradients / norms.where(norms > 0, 1.0)
 
 
