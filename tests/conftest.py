@@ -32,7 +32,7 @@ TOWERS = {
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 
 
-def colour_pictures(count: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_colours(count: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Pictures `(B, 3, size, size)`, pixels in [0, 1], `count` a colour, and labels `(B,)`."""
     base = torch.tensor(list(COLOURS.values())).repeat(count, 1)[:, :, None, None]
     noise = torch.randn(len(base), 3, size, size, generator=generator)
@@ -46,7 +46,7 @@ def _train(network: CLIP, preprocess: Preprocess, prompts: list[Tensor]) -> None
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     network.train()
     for step in range(60):
-        images, labels = colour_pictures(4, preprocess.size, generator)
+        images, labels = draw_colours(4, preprocess.size, generator)
         features = F.normalize(network.encode_image(preprocess.normalize(images)), dim=-1)
         text = F.normalize(network.encode_text(prompts[step % len(prompts)]), dim=-1)
         loss = F.cross_entropy(20 * features @ text.T, labels)
@@ -59,7 +59,7 @@ def _train(network: CLIP, preprocess: Preprocess, prompts: list[Tensor]) -> None
 @cache
 def _trained(tower: str) -> ClipModel:
     config = {"embed_dim": 16, "vision_cfg": TOWERS[tower], "text_cfg": TEXT}
-    with torch.random.fork_rng():  # open_clip initialises from the global generator alone
+    with torch.random.fork_rng(devices=[]):  # open_clip draws from the global generator alone
         torch.manual_seed(0)
         network = build_network(config)
     tokenizer, preprocess = build_tokenizer(config), Preprocess(32, OPENAI_MEAN, OPENAI_STD)
@@ -73,3 +73,14 @@ def _trained(tower: str) -> ClipModel:
 def trained_model() -> Callable[[str], ClipModel]:
     """A fresh copy of a model trained on the colours: of tower `resnet` or `vit`."""
     return lambda tower: copy.deepcopy(_trained(tower))
+
+
+@pytest.fixture(scope="session")
+def colour_pictures() -> Callable[[str, int], Tensor]:
+    """Pictures `(count, 3, 32, 32)`, pixels in [0, 1], of a colour that the models know."""
+
+    def made(name: str, count: int) -> Tensor:
+        images, labels = draw_colours(count, 32, torch.Generator().manual_seed(11))
+        return images[labels == list(COLOURS).index(name)]
+
+    return made

@@ -116,6 +116,8 @@ def test_a_new_class_needs_one_group_that_does_not_have_it() -> None:
         resolve(None, "cactus", "soccer ball", new=["zorbing"])
     with pytest.raises(InputError, match="'cactus' is in 'emoji/activities' already"):
         resolve("activities", "soccer ball", new=["cactus"])
+    with pytest.raises(InputError, match="'Soccer  Ball' is in 'emoji/activities' already"):
+        resolve("activities", "Soccer  Ball", new=["Soccer  Ball"])  # the tokeniser sees no other
     with pytest.raises(InputError, match="listed twice with --new-class"):
         resolve("activities", "soccer ball", new=["zorbing", "zorbing"])
 

@@ -1,1 +1,1 @@
-"""Class names, templates and pictures; no model."""
+"""Class names, tasks and pictures; no model."""

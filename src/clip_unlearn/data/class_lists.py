@@ -31,8 +31,13 @@ def checked_name(name: str) -> str:
     return cleaned
 
 
+def name_key(name: str) -> str:
+    """What CLIP's tokeniser sees of a name: neither case nor spacing; equal keys, equal classes."""
+    return " ".join(name.split()).casefold()
+
+
 def refuse_repeats(names: Iterable[str], where: str) -> None:
-    """Check that no class is named twice; to CLIP's tokeniser case and spacing are nothing.
+    """Check that no class is named twice.
 
     Args:
         names: class names.
@@ -43,7 +48,7 @@ def refuse_repeats(names: Iterable[str], where: str) -> None:
     """
     seen: set[str] = set()
     for name in names:
-        key = " ".join(name.split()).casefold()
+        key = name_key(name)
         if key in seen:
             raise InputError(f"Class {shown(name)} is listed twice {where}. Leave one of them out.")
         seen.add(key)

@@ -9,7 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from clip_unlearn.data.class_lists import checked_name, read_class_list, refuse_repeats
+from clip_unlearn.data.class_lists import (
+    checked_name,
+    name_key,
+    read_class_list,
+    refuse_repeats,
+)
 from clip_unlearn.data.emoji import PROTOCOL_GROUPS, EmojiBenchmark, load_emoji
 from clip_unlearn.errors import InputError, UnknownNameError, shown, suggestions, unknown_name
 from clip_unlearn.templates import EVALUATION_TEMPLATE
@@ -234,8 +239,9 @@ def _exists(path: Path) -> bool:
 def _with_new_classes(task: Task, new_classes: Sequence[str]) -> Task:
     if not new_classes:
         return task
+    taken = {name_key(name) for name in task.all_classnames}
     for name in new_classes:
-        if name in task.all_classnames:
+        if name_key(name) in taken:
             raise InputError(
                 f"Class {shown(name)} is in {task.name!r} already. Leave out its --new-class."
             )

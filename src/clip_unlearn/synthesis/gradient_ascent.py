@@ -12,7 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_unlearn.errors import NonFiniteError, UnknownToModelError, shown, unknown_name
+from clip_unlearn.errors import (
+    InputError,
+    NonFiniteError,
+    UnknownToModelError,
+    shown,
+    unknown_name,
+)
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.progress import OnProgress, Progress, ignore
@@ -57,13 +63,11 @@ class GradientAscent:
         lowest_floor: where lowering ends.
 
     Note:
-        `preset="paper"` has the published settings, and two quirks of the published code: an image
-        in ImageNet's normalisation goes through CLIP's own as if it were pixels, though not in the
-        check; and the step is 25 whatever the size. The published code makes one image at a time
-        and lowers the floor from one to the next; here the images of a batch that found nothing
-        start again together. Departures of the default are ours: pixels throughout, step and
-        jitter scaled to the size, and the check on the shifted image that the next step
-        encodes anyway.
+        `preset="paper"` keeps two quirks of the published code: an image in ImageNet's
+        normalisation goes through CLIP's own as if it were pixels, though not in the check; and the
+        step is 25 whatever the size. The published code makes one image at a time; here those of a batch that
+        found nothing start again together. The default departs from it: pixels throughout, a step
+        scaled to the size, and the check of the shifted image that the next step encodes anyway.
     """
 
     num_images: int = 64
@@ -100,6 +104,15 @@ class GradientAscent:
             },
         }
     )
+
+    def __post_init__(self) -> None:
+        """Refuse counts that nothing can come of."""
+        counts = (self.num_images, self.batch_size, self.num_iterations, self.blur_every)
+        if min(counts) < 1:
+            raise InputError(
+                "num_images, batch_size, num_iterations and blur_every are "
+                f"{', '.join(map(str, counts))}. Each must be 1 or more."
+            )
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -264,7 +277,9 @@ class _Rounds:
                 self.found.append(pictures[accepted])
             live = moved[~accepted]
             self.iterations += 1
-            self._report(iteration + 1, floor)
+            found = settings.num_images - self.missing
+            steps, stage = settings.num_iterations, f"floor {floor:g}"
+            self.on_progress(Progress("synthesis", iteration + 1, steps, stage, accepted=found))
             if len(live) == 0:
                 return
 
@@ -275,13 +290,6 @@ class _Rounds:
     def _accepts(self, cosines: Tensor, floor: float) -> Tensor:
         scale = self.settings.logit_scale or self.model.logit_scale
         return accepts(scale * cosines, self.index, floor)
-
-    def _report(self, done: int, floor: float) -> None:
-        settings = self.settings
-        found = settings.num_images - self.missing
-        self.on_progress(
-            Progress("synthesis", done, settings.num_iterations, f"floor {floor:g}", accepted=found)
-        )
 
 
 def _cosines(model: ClipModel, images: Tensor, class_embeddings: Tensor) -> Tensor:

@@ -3,76 +3,96 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
-from clip_unlearn.errors import NonFiniteError
+from clip_unlearn.errors import UnknownToModelError, shown, unknown_name
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.progress import OnProgress, Progress, ignore
-from clip_unlearn.synthesis.regularizers import (
-    colourfulness,
-    contrast,
-    random_views,
-    total_variation,
-)
+from clip_unlearn.synthesis.base import synthesizers
+from clip_unlearn.synthesis.pyramid import AscentSettings, ascend
+from clip_unlearn.synthesis.sets import ForgetSet, SynthesisReport
 
 
-class PyramidImages:
-    """Images as a sum of coarse grids and a full-size residual, through a sigmoid.
-
-    A gradient step on a 4x4 grid moves whole regions, so form comes before texture; the published
-    ascent on single pixels ends in noise that the model believes.
-
-    Args:
-        count: B, how many images.
-        size: side in pixels.
-        grids: sides of the coarse grids.
-        generator: source of the starts.
-        device: where they are.
-    """
-
-    def __init__(
-        self,
-        count: int,
-        size: int,
-        grids: Sequence[int],
-        *,
-        generator: torch.Generator,
-        device: torch.device,
-    ) -> None:
-        self.size = size
-        self.levels = [
-            (torch.randn(count, 3, side, side, generator=generator) * 0.5).to(device)
-            for side in (*grids, size)
-        ]
-        self.levels[-1] *= 0.2
-        for level in self.levels:
-            level.requires_grad_()
-
-    def images(self) -> Tensor:
-        """`(B, 3, size, size)`, pixels in (0, 1); differentiable in the levels."""
-        total = self.levels[-1]
-        for level in self.levels[:-1]:
-            total = total + F.interpolate(
-                level, (self.size, self.size), mode="bicubic", align_corners=False
-            )
-        return torch.sigmoid(total)
-
-
+@synthesizers.register("realistic", "grows pictures from coarse to fine, sure in every view", default=True)
 @dataclass(frozen=True)
 class Realistic:
+    """Pictures of a class as the model would recognise them from any side.
+
+    Attributes:
+        num_images: how many to make; 32 to 128. More show more views of the class.
+        floor: mean probability over random views that an image must reach to be accepted.
+        ascent: settings of the ascent.
+    """
+
     num_images: int = 48
-    steps: int = 250
-    learning_rate: float = 0.1
-    cosine_weight: float = 5.0
-    smoothness: float = 3.0
-    saturation: float = 0.5
-    contrast_weight: float = 0.0
-    view_strength: float = 1.0
-    templates: tuple[str, ...] = ("a photo of a {}.", "A picture of {}", "a drawing of a {}.", "an icon of a {}.")
+    floor: float = 0.5
+    ascent: AscentSettings = field(default_factory=AscentSettings)
+
+    name: ClassVar[str] = "realistic"
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"default": {}})
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """The synthesiser with a preset's settings; `UnknownNameError` for a name it hasn't."""
+        if name not in cls.presets:
+            raise unknown_name(
+                "preset", name, list(cls.presets), f"of {cls.name}", "clip-unlearn synthesize --help"
+            )
+        return cls(**cls.presets[name])
+
+    def synthesize(
+        self,
+        model: ClipModel,
+        classifier: ZeroShotClassifier,
+        forget_class: str,
+        *,
+        generator: torch.Generator,
+        on_progress: OnProgress = ignore,
+    ) -> ForgetSet:
+        """Images of the class, `(N, 3, S, S)`, pixels in [0, 1]; the model is not changed.
+
+        Args:
+            model: what is asked for its idea of the class.
+            classifier: the model's, over the task's classes.
+            forget_class: one of the classifier's class names.
+            generator: on the CPU.
+            on_progress: is told of every step.
+
+        Raises:
+            UnknownNameError: if the classifier has no such class.
+            UnknownToModelError: if no image of the class could be made.
+            NonFiniteError: if the model gives NaN or infinity.
+        """
+        started = time.monotonic()
+        label = classifier.index(forget_class)
+
+        def on_step(step: int, accepted: int, share: float) -> None:
+            on_progress(
+                Progress("synthesis", step, self.ascent.max_steps, forget_class, share, accepted)
+            )
+
+        made = ascend(
+            model,
+            classifier.class_embeddings,
+            torch.full((self.num_images,), label),
+            torch.ones(self.num_images, len(classifier.classnames), dtype=torch.bool),
+            self.ascent,
+            generator=generator,
+            on_step=on_step,
+        )
+        images = made.images[made.probability >= self.floor]
+        if len(images) == 0:
+            raise UnknownToModelError(
+                f"The model does not know {shown(forget_class)}: none of {self.num_images} images "
+                f"reached a probability of {self.floor:g}. Check the name and the task's classes."
+            )
+        report = SynthesisReport(
+            self.num_images, len(images), made.iterations, time.monotonic() - started
+        )
+        return ForgetSet(forget_class, images, images[:0], "synthetic", report)

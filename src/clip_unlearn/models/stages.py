@@ -1,0 +1,154 @@
+"""Each encoder cut in two: a trunk that stays as it is, and the stage above it that may change.
+
+What the trunk says of a fixed input is computed once; steps then cost the upper stage alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from open_clip.model import CLIP
+from open_clip.modified_resnet import ModifiedResNet
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+
+from clip_unlearn.models.text import prompt_length
+
+
+@dataclass(frozen=True)
+class CutEncoder:
+    """One encoder in two parts; `upper(trunk(x))` is what the encoder gives, to rounding.
+
+    Attributes:
+        trunk: from the encoder's input to activations, `(B, ...)`.
+        upper: from activations to features `(B, D)`, not normalised.
+        layers: names of the upper part's tensors that may be updated: no batch norm, whose
+            statistics belong to the activations that it was trained on.
+    """
+
+    trunk: Callable[[Tensor], Tensor]
+    upper: Callable[[Tensor], Tensor]
+    layers: tuple[str, ...]
+
+
+def cut_image_encoder(network: CLIP, *, blocks: int = 1) -> CutEncoder:
+    """The image encoder, cut below its last stages or transformer blocks.
+
+    Args:
+        network: open_clip's `CLIP`; takes images `(B, 3, H, W)` in CLIP's normalisation.
+        blocks: how many stages of a ResNet or blocks of a ViT are in the upper part. More can
+            express more and cost more.
+
+    Note:
+        A tower of another kind is not cut: its trunk changes nothing.
+    """
+    visual = network.visual
+    if isinstance(visual, ModifiedResNet):
+        return _cut_resnet(visual, blocks)
+    if isinstance(visual, VisionTransformer) and visual.attn_pool is None:
+        return _cut_vit(visual, blocks)
+    return CutEncoder(lambda images: images, visual, _layers("visual", visual))
+
+
+def _layers(prefix: str, module: nn.Module) -> tuple[str, ...]:
+    return tuple(
+        f"{prefix}.{path}.{name}" if path else f"{prefix}.{name}"
+        for path, part in module.named_modules()
+        if not isinstance(part, nn.modules.batchnorm._BatchNorm)
+        for name, _ in part.named_parameters(recurse=False)
+    )
+
+
+def _cut_resnet(visual: ModifiedResNet, blocks: int) -> CutEncoder:
+    stages = [visual.layer1, visual.layer2, visual.layer3, visual.layer4]
+    lower, above = stages[: 4 - blocks], stages[4 - blocks :]
+
+    def trunk(images: Tensor) -> Tensor:
+        x = visual.stem(images)
+        for stage in lower:
+            x = stage(x)
+        return x
+
+    def upper(x: Tensor) -> Tensor:
+        for stage in above:
+            x = stage(x)
+        pooled: Tensor = visual.attnpool(x)
+        return pooled
+
+    names = [f"visual.layer{number}" for number in range(5 - blocks, 5)]
+    layers = [
+        name
+        for prefix, stage in zip(names, above, strict=True)
+        for name in _layers(prefix, stage)
+    ]
+    return CutEncoder(trunk, upper, (*layers, *_layers("visual.attnpool", visual.attnpool)))
+
+
+def _cut_vit(visual: VisionTransformer, blocks: int) -> CutEncoder:
+    every = visual.transformer.resblocks
+    lower, above = list(every[:-blocks]), list(every[-blocks:])
+
+    def trunk(images: Tensor) -> Tensor:
+        x = visual._embeds(images)
+        for block in lower:
+            x = block(x)
+        return x
+
+    def upper(x: Tensor) -> Tensor:
+        for block in above:
+            x = block(x)
+        pooled, _ = visual._pool(x)
+        features: Tensor = pooled if visual.proj is None else pooled @ visual.proj
+        return features
+
+    first = len(every) - blocks
+    layers = [
+        name
+        for number, block in enumerate(above, first)
+        for name in _layers(f"visual.transformer.resblocks.{number}", block)
+    ]
+    head = [n for n, _ in visual.named_parameters() if n.startswith(("ln_post", "proj"))]
+    return CutEncoder(trunk, upper, (*layers, *(f"visual.{name}" for name in head)))
+
+
+def cut_text_encoder(network: CLIP, tokens: Tensor, *, blocks: int = 1) -> CutEncoder:
+    """The text encoder for prompts no longer than the given ones, cut below its last blocks.
+
+    The trunk gives activations of all tokens up to the longest prompt's end, with the end's place
+    in the last column, so that rows can be picked from them: `(N, L, W + 1)`.
+
+    Args:
+        network: with causal attention, pooling the end token.
+        tokens: `(N, L)` token ids, of which the longest prompt decides where is cut.
+        blocks: how many transformer blocks are in the upper part.
+    """
+    length = prompt_length(tokens)
+    every = network.transformer.resblocks
+    lower, above = list(every[:-blocks]), list(every[-blocks:])
+    mask = network.attn_mask[:length, :length]
+
+    def trunk(ids: Tensor) -> Tensor:
+        x = network.token_embedding(ids[:, :length]) + network.positional_embedding[:length]
+        for block in lower:
+            x = block(x, attn_mask=mask)
+        end = ids.argmax(-1)[:, None, None].expand(-1, length, 1)
+        return torch.cat([x, end.to(x.dtype)], -1)
+
+    def upper(packed: Tensor) -> Tensor:
+        x, end = packed[..., :-1], packed[:, 0, -1].long()
+        for block in above:
+            x = block(x, attn_mask=mask)
+        x = network.ln_final(x)[torch.arange(len(x), device=x.device), end]
+        projection = network.text_projection
+        features: Tensor = projection(x) if isinstance(projection, nn.Linear) else x @ projection
+        return features
+
+    first = len(every) - blocks
+    layers = [
+        name
+        for number, block in enumerate(above, first)
+        for name in _layers(f"transformer.resblocks.{number}", block)
+    ]
+    return CutEncoder(trunk, upper, tuple(layers))

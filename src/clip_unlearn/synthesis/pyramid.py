@@ -1,0 +1,193 @@
+"""The ascent of the realistic synthesis: pictures that grow from coarse to fine.
+
+A gradient step on a 4x4 grid moves whole regions, so form comes before texture; the published
+ascent on single pixels ends in noise that the model believes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clip_unlearn.errors import NonFiniteError
+from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.synthesis.regularizers import colourfulness, random_views, total_variation
+
+
+@dataclass(frozen=True)
+class AscentSettings:
+    """How pictures are made to look like a class.
+
+    Attributes:
+        max_steps: the most steps an image takes. More give pictures closer to real ones; 80 to 400.
+        min_steps: no image leaves before; keeps form from being skipped.
+        learning_rate: of Adam on the grids, in units of the sigmoid's input.
+        grids: sides of the coarse grids. Coarser ones give calmer pictures.
+        start_std: spread of the starts on the coarse grids. Raising it gives more varied pictures.
+        cosine_weight: pull towards the class embedding beside the cross-entropy.
+        smoothness: weight of the total variation.
+        saturation: weight of the colourfulness.
+        view_strength: how far the random views of each step differ; 0 to 1.
+        leave_probability: an image leaves the batch once its mean probability over the latest
+            views is above; raising it gives surer and less varied pictures.
+    """
+
+    max_steps: int = 250
+    min_steps: int = 100
+    learning_rate: float = 0.1
+    grids: tuple[int, ...] = (4, 8, 16)
+    start_std: float = 0.5
+    cosine_weight: float = 5.0
+    smoothness: float = 3.0
+    saturation: float = 0.5
+    view_strength: float = 1.0
+    leave_probability: float = 0.85
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """What came of it.
+
+    Attributes:
+        images: `(B, 3, S, S)`, pixels in [0, 1], on the CPU.
+        probability: `(B,)`, mean probability of the wanted class over the latest random views.
+        iterations: steps of the batch.
+    """
+
+    images: Tensor
+    probability: Tensor
+    iterations: int
+
+
+_MEMORY = 0.9  # of the running mean over views: about the latest ten
+_COMPACT_EVERY = 10
+
+
+class _Pyramids:
+    """Images as a sum of coarse grids and a full-size residual, through a sigmoid."""
+
+    def __init__(
+        self, count: int, size: int, settings: AscentSettings, generator: torch.Generator
+    ) -> None:
+        sides = [min(side, size) for side in settings.grids]
+        spread = settings.start_std
+        self.size = size
+        self.levels = [torch.randn(count, 3, s, s, generator=generator) * spread for s in sides]
+        self.levels.append(torch.randn(count, 3, size, size, generator=generator) * 0.2)
+
+    def render(self, levels: Sequence[Tensor]) -> Tensor:
+        total = levels[-1]
+        for level in levels[:-1]:
+            total = total + F.interpolate(
+                level, (self.size, self.size), mode="bicubic", align_corners=False
+            )
+        return torch.sigmoid(total)
+
+
+class _Adam:
+    """Adam on rows that leave: its state is cut to the rows that stay."""
+
+    def __init__(self, levels: Sequence[Tensor]) -> None:
+        self.first = [torch.zeros_like(level) for level in levels]
+        self.second = [torch.zeros_like(level) for level in levels]
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self, levels: Sequence[Tensor], gradients: Sequence[Tensor], rate: float) -> None:
+        self.steps += 1
+        correction = (1 - 0.99**self.steps) ** 0.5 / (1 - 0.9**self.steps)
+        for level, gradient, first, second in zip(
+            levels, gradients, self.first, self.second, strict=True
+        ):
+            first.lerp_(gradient, 0.1)
+            second.lerp_(gradient.square(), 0.01)
+            level -= rate * correction * first / (second.sqrt() + 1e-8)
+
+    def keep(self, rows: Tensor) -> None:
+        self.first = [state[rows] for state in self.first]
+        self.second = [state[rows] for state in self.second]
+
+
+def ascend(
+    model: ClipModel,
+    class_embeddings: Tensor,
+    labels: Tensor,
+    rivals: Tensor,
+    settings: AscentSettings,
+    *,
+    generator: torch.Generator,
+    on_step: Callable[[int, int, float], None] = lambda step, accepted, accuracy: None,
+) -> Ascent:
+    """Pictures of classes, all in one batch; those that are sure in every view leave it early.
+
+    Each step sees another random view of each picture, and reads the check from the same pass.
+
+    Args:
+        model: in evaluation mode; its weights get no gradients.
+        class_embeddings: `(K, D)`, unit norm.
+        labels: `(B,)`, the class that each picture is to be of.
+        rivals: `(B, K)` of bool, the classes that it must win against, its own among them.
+        settings: of the ascent.
+        generator: on the CPU.
+        on_step: is told of step, pictures that have left, and the share that is recognised now.
+
+    Raises:
+        NonFiniteError: where the model gives NaN or infinity.
+    """
+    device, scale = model.device, model.logit_scale
+    embeddings = class_embeddings.to(device)
+    barred = torch.zeros(rivals.shape).masked_fill(~rivals, -torch.inf).to(device)
+    pyramids = _Pyramids(len(labels), model.preprocess.size, settings, generator)
+    levels = [level.to(device) for level in pyramids.levels]
+    adam, wanted = _Adam(levels), labels.to(device)
+    images = torch.zeros(len(labels), 3, pyramids.size, pyramids.size)
+    probability = torch.zeros(len(labels))
+    live, running = torch.arange(len(labels)), torch.zeros(len(labels))
+    step = 0
+    while step < settings.max_steps and len(live):
+        step += 1
+        for level in levels:
+            level.requires_grad_()
+        pictures = pyramids.render(levels)
+        views = random_views(pictures, generator, strength=settings.view_strength)
+        features = F.normalize(model.encode_image(views).float(), dim=-1)
+        cosines = features @ embeddings.T
+        logits = scale * cosines + barred
+        own = cosines.gather(1, wanted[:, None])[:, 0]
+        loss = (
+            F.cross_entropy(logits, wanted, reduction="sum")
+            + settings.cosine_weight * (1 - own).sum()
+            + settings.smoothness * total_variation(pictures).sum()
+            + settings.saturation * colourfulness(pictures).sum()
+        )
+        if not torch.isfinite(loss):
+            raise NonFiniteError(
+                "The model gives NaN or infinity during synthesis. Check the checkpoint."
+            )
+        gradients = torch.autograd.grad(loss, levels)
+        now = logits.detach().softmax(1).gather(1, wanted[:, None])[:, 0].cpu()
+        running = running * _MEMORY + now * (1 - _MEMORY)
+        on_step(step, len(labels) - len(live), float((logits.argmax(1) == wanted).float().mean()))
+        warm = min(1.0, step / 10)
+        rate = settings.learning_rate * warm * (1 - 0.9 * step / settings.max_steps)
+        levels = [level.detach() for level in levels]
+        adam.step(levels, gradients, rate)
+        last = step == settings.max_steps
+        if last or (step >= settings.min_steps and step % _COMPACT_EVERY == 0):
+            leaving = torch.full_like(running, last) > 0
+            leaving |= running / (1 - _MEMORY**step) >= settings.leave_probability
+            if not leaving.any():
+                continue
+            gone = live[leaving]
+            images[gone] = pyramids.render([level[leaving.to(device)] for level in levels]).cpu()
+            probability[gone] = running[leaving] / (1 - _MEMORY**step)
+            staying = (~leaving).nonzero()[:, 0]
+            live, running = live[staying], running[staying]
+            rows = staying.to(device)
+            levels, wanted, barred = [v[rows] for v in levels], wanted[rows], barred[rows]
+            adam.keep(rows)
+    return Ascent(images, probability, step)

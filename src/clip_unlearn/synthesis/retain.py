@@ -1,0 +1,171 @@
+"""Synthetic pictures of the classes to keep: made once for a model, then read from a file."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Sequence
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.zero_shot import ZeroShotClassifier
+from clip_unlearn.progress import OnProgress, Progress, ignore
+from clip_unlearn.runs import write_bytes
+from clip_unlearn.synthesis.pyramid import AscentSettings, ascend
+from clip_unlearn.synthesis.sets import RetainSet
+
+SHIPPED: Traversable = files("clip_unlearn.synthesis") / "retain_sets"
+RETAIN_ASCENT = AscentSettings(max_steps=150, min_steps=150)
+MOST_CLASSES = 256
+BATCH = 256
+QUALITY = 85
+
+
+def synthesize_retain_set(
+    model: ClipModel,
+    classifier: ZeroShotClassifier,
+    *,
+    groups: Sequence[Sequence[str]] = (),
+    images_per_class: int = 2,
+    ascent: AscentSettings = RETAIN_ASCENT,
+    generator: torch.Generator,
+    on_progress: OnProgress = ignore,
+) -> RetainSet:
+    """Pictures of every class of a classifier, made from the model alone.
+
+    Args:
+        model: the original.
+        classifier: over the classes to make pictures of.
+        groups: tasks; a picture must win against the classes of its group. Without them, against
+            all classes.
+        images_per_class: two show more than one view.
+        ascent: settings; no picture leaves early, since poor ones of hard classes count as well.
+        generator: on the CPU.
+        on_progress: is told of every step.
+    """
+    names = classifier.classnames
+    rivals = torch.zeros(len(names), len(names), dtype=torch.bool)
+    for group in groups or [names]:
+        rows = torch.tensor([names.index(name) for name in group if name in names])
+        rivals[rows[:, None], rows[None]] = True
+    labels = torch.arange(len(names)).repeat(images_per_class)
+    batches = labels.split(BATCH)
+    made = []
+    for number, batch in enumerate(batches):
+        done, total = number * ascent.max_steps, len(batches) * ascent.max_steps
+
+        def on_step(step: int, _: int, share: float, done: int = done, total: int = total) -> None:
+            on_progress(Progress("synthesis", done + step, total, "retained classes", share))
+
+        found = ascend(
+            model,
+            classifier.class_embeddings,
+            batch,
+            rivals[batch],
+            ascent,
+            generator=generator,
+            on_step=on_step,
+        )
+        made.append(found.images)
+    return RetainSet(torch.cat(made), labels, names)
+
+
+def encode_retain_set(retain_set: RetainSet) -> bytes:
+    """A retain set as one archive of WebP files; the same set gives the same bytes."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+
+        def add(name: str, data: bytes) -> None:
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
+
+        labels = retain_set.labels.tolist()
+        add("labels.json", json.dumps({"classnames": retain_set.classnames, "labels": labels}).encode())
+        for number, image in enumerate((retain_set.images * 255).round().byte()):
+            file = io.BytesIO()
+            picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+            picture.save(file, "WEBP", quality=QUALITY, method=6)
+            add(f"{number:06d}.webp", file.getvalue())
+    return buffer.getvalue()
+
+
+def decode_retain_set(data: bytes) -> RetainSet:
+    """The retain set in an archive that `encode_retain_set` made."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        document = json.loads(archive.read("labels.json"))
+        images = [_read(archive, number) for number in range(len(document["labels"]))]
+    pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+    return RetainSet(pixels, torch.tensor(document["labels"]), tuple(document["classnames"]))
+
+
+def _read(archive: zipfile.ZipFile, number: int) -> np.ndarray:
+    with Image.open(io.BytesIO(archive.read(f"{number:06d}.webp"))) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def cache_folder() -> Path:
+    """Where retain sets of other models are kept: `CLIP_UNLEARN_CACHE`, or the user's cache."""
+    given = os.environ.get("CLIP_UNLEARN_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME")
+    return Path(given) if given else (Path(base) if base else Path.home() / ".cache") / "clip-unlearn"
+
+
+def load_retain_set(
+    model: ClipModel,
+    classifier: ZeroShotClassifier,
+    forget_classes: Sequence[str],
+    *,
+    on_progress: OnProgress = ignore,
+) -> RetainSet:
+    """The retain set of a model's root: shipped, from the cache, or made now and cached.
+
+    Pictures of classes that were ever forgotten are never in it.
+
+    Args:
+        model: whose root's hash names the set.
+        classifier: the model's, over the task; decides the classes where the set is made now: the
+            `MOST_CLASSES` nearest to the forgotten ones.
+        forget_classes: what is to be forgotten now.
+        on_progress: is told of every step of the making.
+    """
+    forgotten = {*forget_classes, *model.provenance.forgotten}
+    name = f"{model.provenance.root_sha256[:16]}.zip"
+    shipped = SHIPPED / name
+    if shipped.is_file():
+        return decode_retain_set(shipped.read_bytes()).without(forgotten)
+    near = nearest_classes(classifier, forget_classes, forgotten)
+    kept = classifier.subset(near)
+    digest = _digest(near)
+    cached = cache_folder() / f"{model.provenance.root_sha256[:16]}-{digest}.zip"
+    if cached.is_file():
+        return decode_retain_set(cached.read_bytes()).without(forgotten)
+    generator = torch.Generator().manual_seed(0)  # one set a model, whoever asks first
+    made = synthesize_retain_set(model, kept, generator=generator, on_progress=on_progress)
+    data = encode_retain_set(made)
+    write_bytes(cached, data)
+    return decode_retain_set(data).without(forgotten)
+
+
+def _digest(names: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
+
+
+def nearest_classes(
+    classifier: ZeroShotClassifier, forget_classes: Sequence[str], forgotten: set[str]
+) -> tuple[str, ...]:
+    """The retained classes nearest to the forgotten ones by text cosine, nearest first."""
+    rows = [classifier.index(name) for name in forget_classes]
+    embeddings = classifier.class_embeddings
+    nearness: Tensor = (embeddings @ embeddings[rows].T).amax(1)
+    order = nearness.argsort(descending=True, stable=True).tolist()
+    names = [classifier.classnames[row] for row in order]
+    return tuple(name for name in names if name not in forgotten)[:MOST_CLASSES]
