@@ -21,7 +21,7 @@ import open_clip
 import torch
 
 from clip_unlearn.data.emoji import PROTOCOL_GROUPS, EmojiBenchmark, EmojiClass
-from clip_unlearn.data.splits import has_large_test
+from clip_unlearn.data.splits import may_be_listed
 from clip_unlearn.models.clip import ClipModel, Provenance, image_features
 
 from clip_unlearn.models.zero_shot import build_classifier, probabilities
@@ -77,7 +77,7 @@ def choose(benchmark: EmojiBenchmark, scores: dict[str, float]) -> dict[str, lis
 
     def fits(entry: EmojiClass) -> bool:
         held_out = "heldout_style" in entry.splits.values()
-        large = has_large_test(entry.name, tuple(entry.splits))
+        large = may_be_listed(entry.name, tuple(entry.splits))
         return held_out and large and scores[entry.name] >= LEAST_PROBABILITY
 
     able = [c for c in benchmark.classes if fits(c)]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from clip_unlearn.data.pictures import Pictures, fit_square
-from clip_unlearn.data.splits import Split, heldout_keywords, split_styles
+from clip_unlearn.data.splits import Split, heldout_keywords, may_be_listed, split_styles
 from clip_unlearn.errors import unknown_name
 
 LISTS = ("protocol", "tuning", "control", "sweep")
@@ -90,6 +90,7 @@ class EmojiBenchmark:
     @cached_property
     def classes(self) -> tuple[EmojiClass, ...]:
         """All classes, control classes among them, in a fixed order."""
+        listed = {name for names in self.lists.values() for name in names}
         return tuple(
             EmojiClass(
                 index=index,
@@ -101,7 +102,14 @@ class EmojiBenchmark:
                     if w not in heldout_keywords(row["name"], row["keywords"])
                 ),
                 heldout_keywords=heldout_keywords(row["name"], row["keywords"]),
-                splits=split_styles(row["name"], row["styles"]),
+                splits=split_styles(
+                    row["name"],
+                    row["styles"],
+                    # Before there are lists, for the pilot, every class that may be on one.
+                    large_test=row["name"] in listed
+                    if listed
+                    else may_be_listed(row["name"], row["styles"]),
+                ),
             )
             for index, row in enumerate(self._document["classes"])
         )

@@ -65,9 +65,10 @@ class GradientAscent:
     Note:
         `preset="paper"` keeps two quirks of the published code: an image in ImageNet's
         normalisation goes through CLIP's own as if it were pixels, though not in the check; and the
-        step is 25 whatever the size. The published code makes one image at a time; here those of a batch that
-        found nothing start again together. The default departs from it: pixels throughout, a step
-        scaled to the size, and the check of the shifted image that the next step encodes anyway.
+        step is 25 whatever the size. The published code makes one image at a time; here those of a
+        batch that found nothing start again together. The default departs from it: pixels
+        throughout, a step scaled to the size, and the check of the shifted image that the next step
+        encodes anyway, which is then what is kept.
     """
 
     num_images: int = 64
@@ -214,6 +215,10 @@ class GradientAscent:
         noise = torch.randn(count, 3, size, size, generator=generator)
         return noise if self.imagenet_units else self._clamp(from_imagenet(noise))
 
+    def pixels(self, images: Tensor) -> Tensor:
+        """Images in the units of the ascent as pixels in [0, 1], `(B, 3, S, S)`."""
+        return from_imagenet(images).clamp(0, 1) if self.imagenet_units else images
+
     def _clamp(self, images: Tensor) -> Tensor:
         return clamp_to_imagenet(images) if self.imagenet_units else images.clamp(0, 1)
 
@@ -258,19 +263,15 @@ class _Rounds:
         live = settings.start(count, size, generator=self.generator).to(self.model.device)
         for iteration in range(settings.num_iterations):
             shifts = torch.randint(largest + 1, (len(live), 2), generator=self.generator)
+            shifts = shifts.to(live.device)
             moved, cosines = settings.ascend(
-                self.model,
-                live,
-                shifts.to(live.device),
-                self.class_embeddings,
-                self.index,
-                iteration=iteration,
+                self.model, live, shifts, self.class_embeddings, self.index, iteration=iteration
             )
             if settings.check_apart:
-                pictures = rescale(from_imagenet(moved) if settings.imagenet_units else moved)
+                pictures = rescale(settings.pixels(moved))
                 accepted = self._check(pictures, floor)
             else:
-                pictures = from_imagenet(live) if settings.imagenet_units else live
+                pictures = settings.pixels(cyclic_shift(live, shifts))  # as the model saw them
                 # the start is noise: nothing was synthesised yet, whatever the model sees in it
                 accepted = self._accepts(cosines, floor) & (iteration > 0)
             if accepted.any():

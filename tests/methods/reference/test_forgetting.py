@@ -73,7 +73,7 @@ def test_both_take_the_same_way_step_by_step(
         Lipschitz.preset("paper"),
         num_perturbations=2,
         max_steps=6,
-        learning_rate=5e-3,
+        learning_rate=1e-2,
         forget_threshold=-1.0,  # never content: once nothing is recognised, stages fail
     )
     request = requested(model, colour_pictures("red", 12))
