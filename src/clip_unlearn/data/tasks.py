@@ -106,22 +106,10 @@ def resolve_task(
         UnknownNameError: for a class, group or file that is not there.
     """
     forget = [checked_name(name) for name in forget_classes]
-    new = [checked_name(name) for name in new_classes]
     if not forget:
         raise InputError("No class to forget is given. Give one, such as 'soccer ball'.")
     refuse_repeats(forget, "among the classes to forget")
-    refuse_repeats(new, "with --new-class")
-    benchmark = load_emoji()
-    group = _benchmark_group(classes, benchmark)
-    if group is not None or (classes is None and embedded):
-        _refuse_controls([*forget, *new], benchmark)
-        known = [name for name in forget if name not in new]
-        task = _benchmark_task(benchmark, group, known)
-    elif classes is None or classes == IMAGENET:
-        task = _imagenet_task(imagenet_classnames)
-    else:
-        task = _list_task(classes, benchmark)
-    task = _with_new_classes(task, new)
+    task = _find_task(classes, forget, embedded, new_classes, imagenet_classnames)
     for name in forget:
         if task.group_of(name) not in task.selected:
             raise UnknownNameError(
@@ -134,6 +122,43 @@ def resolve_task(
             "Leave out at least one."
         )
     return task
+
+
+def whole_task(
+    classes: str | Path | None,
+    *,
+    embedded: bool,
+    new_classes: Sequence[str] = (),
+    imagenet_classnames: Callable[[], Sequence[str]],
+) -> Task:
+    """The task that a user means where no class is to be forgotten: nothing but an evaluation.
+
+    The same as `resolve_task`, except that without `classes` all groups of the benchmark are
+    selected for embedded models.
+    """
+    return _find_task(classes, (), embedded, new_classes, imagenet_classnames)
+
+
+def _find_task(
+    classes: str | Path | None,
+    forget: Sequence[str],
+    embedded: bool,
+    new_classes: Sequence[str],
+    imagenet_classnames: Callable[[], Sequence[str]],
+) -> Task:
+    new = [checked_name(name) for name in new_classes]
+    refuse_repeats(new, "with --new-class")
+    benchmark = load_emoji()
+    group = _benchmark_group(classes, benchmark)
+    if group is not None or (classes is None and embedded):
+        _refuse_controls([*forget, *new], benchmark)
+        known = [name for name in forget if name not in new]
+        task = _benchmark_task(benchmark, group, known)
+    elif classes is None or classes == IMAGENET:
+        task = _imagenet_task(imagenet_classnames)
+    else:
+        task = _list_task(classes, benchmark)
+    return _with_new_classes(task, new)
 
 
 def class_rows(

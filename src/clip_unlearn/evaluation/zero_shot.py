@@ -9,7 +9,6 @@ from typing import Self
 from clip_unlearn.data.tasks import Task
 from clip_unlearn.evaluation.data import EvaluationData
 from clip_unlearn.evaluation.figures import (
-    FIGURES,
     Answer,
     Evaluation,
     Figure,
@@ -36,6 +35,11 @@ _WITHOUT_PARTS: dict[FigureName, str] = {
     "image_side_accuracy": "this model's features do not share a space with the original's text",
     "zero_line": "there are no control classes",
 }
+_WHATEVER_IS_FORGOTTEN: tuple[FigureName, ...] = (
+    "transfer_accuracy",
+    "all_classes_accuracy",
+    "zero_line",
+)
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ def evaluate(
 
     Args:
         model: anything with both encoders, a tokeniser and preprocessing.
-        data: from `prepare`, with the model's own preprocessing.
+        data: from `prepare`, with the model's own preprocessing; of no class to forget, only what
+            does not depend on one is measured.
         original: the original's text, for the swap and for the nearest classes; without it the
             model is the original itself.
         shared_space: off for a model that was trained on its own, as an oracle is: there
@@ -116,7 +121,9 @@ def evaluate(
         "zero_line": _by_class(answers["zero_line"], [t.classname for t in data.control_trials]),
         "heldout_style_accuracy": _by_class(answers["heldout_style"], forgotten),
     }
-    figures = {name: Figure.of(list(parts[name].values())) for name in FIGURES}
+    if not forgotten:  # then the other figures have no meaning, and are not missed
+        parts = {name: parts[name] for name in _WHATEVER_IS_FORGOTTEN}
+    figures = {name: Figure.of(list(own_parts.values())) for name, own_parts in parts.items()}
     return Evaluation(
         forget_classes=forgotten,
         figures={name: figure for name, figure in figures.items() if figure is not None},

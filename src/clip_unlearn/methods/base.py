@@ -50,10 +50,14 @@ class Method(Protocol):
         name: its key in the registry.
         data_seen: what it is given, out of `none`, `synthetic`, `forget`, `retain`.
         forgets: whether it claims to make the class unrecognised zero-shot.
+        uses_retain_set: whether `fit` needs pictures of classes to keep.
+        uses_heldout_images: whether `fit` stops by images that it was not fitted to.
         presets: settings by preset name; `default` is one of them.
     """
 
     name: ClassVar[str]
+    uses_retain_set: ClassVar[bool]
+    uses_heldout_images: ClassVar[bool]
     data_seen: ClassVar[tuple[str, ...]]
     forgets: ClassVar[bool]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]]

@@ -35,6 +35,7 @@ from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.edit import Edit
 from clip_unlearn.models.layers import Side, gradients_for
 from clip_unlearn.models.stages import CutEncoder, cut_image_encoder, cut_text_encoder
+from clip_unlearn.models.zero_shot import build_classifier
 from clip_unlearn.progress import OnProgress, Progress, ignore
 from clip_unlearn.synthesis.sets import ForgetSet, RetainSet
 from clip_unlearn.templates import EVALUATION_TEMPLATE, FORGET_TEMPLATE
@@ -81,14 +82,23 @@ class GateDistillation:
     learning_rate: float = 3e-4
     batch_size: int = 256
     forget_share: float = 0.25
+    near_share: float = 0.4
+    acts_mix: int = 2
+    check_every: int = 1000
+    stop_at: float = 0.0
+    decay: float = 0.0
     logit_weight: float = 10.0
     num_layers: int | None = None
-    text_steps: int = 60
+    text_steps: int = 150
+    text_push: float = 1.0
+    text_learning_rate: float = 2e-4
     forget_threshold: float = 0.05
 
     name: ClassVar[str] = "gate"
     data_seen: ClassVar[tuple[str, ...]] = ("synthetic",)
     forgets: ClassVar[bool] = True
+    uses_retain_set: ClassVar[bool] = True
+    uses_heldout_images: ClassVar[bool] = True
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"default": {}})
 
     @classmethod
@@ -159,8 +169,12 @@ class _Job:
     ) -> None:
         self.method, self.model, self.request = method, model, request
         self.retain_set, self.generator, self.on_progress = retain_set, generator, on_progress
-        self.directions = request.classifier.class_embeddings.to(model.device)
-        self.rows = [request.classifier.index(name) for name in request.forget_classes]
+        # The runner-up may be a class of another task that the model serves: every name counts.
+        names = dict.fromkeys((*request.classifier.classnames, *retain_set.classnames))
+        self.names = tuple(names)
+        known = build_classifier(model, self.names, request.classifier.templates)
+        self.directions = known.class_embeddings.to(model.device)
+        self.rows = [known.index(name) for name in request.forget_classes]
         self.record: list[dict[str, Any]] = []
         self.pools: list[Pool] = []
 
@@ -187,7 +201,19 @@ class _Job:
             )
             for row in self.rows
         ]
-        self.pools = [retain, forget]
+        if method.acts_mix:
+            a = retain.activations
+            parts = [a]
+            for _ in range(method.acts_mix):
+                order = torch.randperm(len(a), generator=generator)
+                share = torch.rand(len(a), *[1] * (a.ndim - 1), generator=generator)
+                parts.append(share * a + (1 - share) * a[order])
+            retain = pool_of(encoder, torch.cat(parts))
+        lead = torch.stack([gate.lead(retain.features) for gate in gates]).amax(0)
+        near = lead.topk(len(lead) // 20).indices
+        self.pools = [retain, Pool(retain.activations[near], retain.features[near]), forget]
+        self.heldout = [(g, p) for g, p in zip(gates, heldout)]
+        self.enc = encoder
         targets = [_through(gates, pool.features) for pool in self.pools]
         for round_number in range(1, method.rounds + 1):
             self._distil(encoder, targets, round_number)
@@ -206,7 +232,8 @@ class _Job:
     def _distil(self, encoder: CutEncoder, targets: list[Tensor], round_number: int) -> None:
         method, generator = self.method, self.generator
         count = round(method.batch_size * method.forget_share)
-        counts = [method.batch_size - count, count]
+        near = round((method.batch_size - count) * method.near_share)
+        counts = [method.batch_size - count - near, near, count]
 
         def loss() -> Tensor:
             rows = [
@@ -224,8 +251,7 @@ class _Job:
     def prompts(self) -> Tensor:
         """Token ids of every prompt: the classes to forget first, then all others."""
         forget = self.request.forget_classes
-        others = dict.fromkeys((*self.request.classifier.classnames, *self.retain_set.classnames))
-        names = [*forget, *(name for name in others if name not in forget)]
+        names = [*forget, *(name for name in self.names if name not in forget)]
         prompts = [template.format(name) for template in TEXT_TEMPLATES for name in names]
         return self.model.tokenizer(prompts).to(self.model.device)
 
@@ -242,17 +268,24 @@ class _Job:
         cosines[:, self.rows] = -torch.inf
         limit = cosines.amax(1) - method.margin / self.model.logit_scale
 
+        nearness = (pool.features[others] @ pool.features[own].T).amax(1)
+        near = others[nearness.topk(min(len(others), 5 * 64)).indices]
+
         def loss() -> Tensor:
-            chosen = others[
-                torch.randint(len(others), (method.batch_size,), generator=self.generator)
-            ]
+            half = method.batch_size // 2
+            chosen = torch.cat(
+                [
+                    others[torch.randint(len(others), (half,), generator=self.generator)],
+                    near[torch.randint(len(near), (half,), generator=self.generator)],
+                ]
+            )
             rows = torch.cat([own, chosen]).to(self.model.device)
             features = F.normalize(encoder.upper(pool.activations[rows]).float(), dim=-1)
             seen = torch.randint(len(pictures), (2048,), generator=self.generator)
             seen = seen.to(self.model.device)
             over = (pictures[seen] @ features[: len(own)].T - limit[seen, None]).clamp_min(0)
             moved = (features[len(own) :] - pool.features[rows[len(own) :]]).square().sum(1)
-            return over.square().sum(0).mean() + method.batch_size * moved.mean()
+            return method.text_push * over.square().mean() + moved.mean()
 
         self._descend("text", encoder.layers, loss, method.text_steps, "text")
 
@@ -271,10 +304,13 @@ class _Job:
             gradients = {n: g for n, g in zip(parameters, found, strict=True) if g is not None}
             chosen = select_layers(gradients, {side: layers}, {side: self.method.num_layers})
             parameters = {name: parameters[name] for name in chosen.selected_layers}
+        self.orig = {n: p.detach().clone() for n, p in parameters.items()}
         optimizer = torch.optim.Adam(parameters.values(), lr=self.method.learning_rate)
         for step in range(1, steps + 1):
             rate = min(1.0, step / 10) * (1 + math.cos(math.pi * step / steps)) / 2
-            optimizer.param_groups[0]["lr"] = self.method.learning_rate * rate
+            optimizer.param_groups[0]["lr"] = rate * (
+                self.method.learning_rate if side == "visual" else self.method.text_learning_rate
+            )
             value = loss()
             if not torch.isfinite(value):
                 raise NonFiniteError(
@@ -285,6 +321,18 @@ class _Job:
                 parameter.grad = gradient
             optimizer.step()
             self.on_progress(Progress("forgetting", step, steps, stage))
+            if self.method.decay:
+                with torch.no_grad():
+                    for n, p in parameters.items():
+                        p.lerp_(self.orig[n], self.method.decay * rate)
+            if side == "visual" and step % self.method.check_every == 0:
+                left = max(
+                    float((g.lead(upper_features(self.enc, p.activations)) > 0).float().mean())
+                    for g, p in self.heldout
+                )
+                if left <= self.method.stop_at:
+                    self.record.append({"stopped": step})
+                    break
         for parameter in parameters.values():
             parameter.grad = None
 

@@ -102,6 +102,8 @@ class Lipschitz:
     name: ClassVar[str] = "lipschitz"
     data_seen: ClassVar[tuple[str, ...]] = ("synthetic",)
     forgets: ClassVar[bool] = True
+    uses_retain_set: ClassVar[bool] = False
+    uses_heldout_images: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {"default": {}, "paper": {}}
     )

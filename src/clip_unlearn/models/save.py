@@ -71,7 +71,7 @@ def save_model(
     write_json(folder / CONFIG_FILE, config)
     write_tensors(folder / WEIGHTS_FILE, tensors, {"format": "pt"})
     write_bytes(folder / CARD_FILE, card.encode("utf-8"))
-    write_json(folder / RECORD_FILE, {**(record or {}), **origin, "versions": _versions()})
+    write_json(folder / RECORD_FILE, {**(record or {}), **origin, "versions": versions()})
 
 
 @torch.no_grad()
@@ -142,11 +142,12 @@ def _close(found: Tensor, wanted: Tensor) -> bool:
     return torch.allclose(found, wanted, rtol=1e-3, atol=1e-4 * float(wanted.abs().max()))
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that figures and saved models depend on."""
+    found = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            versions[package] = version(package)
+            found[package] = version(package)
         except PackageNotFoundError:  # run from a source tree
             continue
-    return versions
+    return found

@@ -1,0 +1,89 @@
+"""All verbs in one application, and the one place where errors become lines and exit codes."""
+
+from __future__ import annotations
+
+import errno
+import io
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import clip_unlearn
+from clip_unlearn.cli.classes import classes
+from clip_unlearn.cli.evaluate import evaluate
+from clip_unlearn.cli.forget import forget
+from clip_unlearn.cli.methods import methods
+from clip_unlearn.cli.models import models
+from clip_unlearn.cli.synthesize import synthesize
+from clip_unlearn.errors import ClipUnlearnError
+
+INTERRUPTED = 130
+BAD_INPUT = 2
+
+
+class Verbs(TyperGroup):
+    """The verbs; what a user can put right ends in one line, a bug keeps its traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a verb and translate its errors."""
+        try:
+            return super().invoke(ctx)
+        except ClipUnlearnError as error:
+            raise _ended(f"Error: {error}", error.exit_code) from error
+        except KeyboardInterrupt as error:
+            raise _ended("Interrupted; nothing was saved.", INTERRUPTED) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            line = "Error: The disk is full. Free some space, or give another --output."
+            raise _ended(line, BAD_INPUT) from error
+
+
+def _ended(line: str, code: int) -> typer.Exit:
+    typer.echo(line, err=True)
+    return typer.Exit(code)
+
+
+app = typer.Typer(
+    name="clip-unlearn",
+    cls=Verbs,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(epilog='Example: clip-unlearn forget "soccer ball" --output no-soccer')(forget)
+app.command(epilog='Example: clip-unlearn synthesize --forget-class "soccer ball"')(synthesize)
+app.command(epilog="Example: clip-unlearn evaluate --model no-soccer --original emoji-resnet")(
+    evaluate
+)
+app.command(epilog="Example: clip-unlearn classes activities")(classes)
+app.command(epilog="Example: clip-unlearn models --json")(models)
+app.command(epilog="Example: clip-unlearn methods")(methods)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"clip-unlearn {clip_unlearn.__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog='Example: clip-unlearn forget "soccer ball"')
+def root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Unlearn a class from a CLIP model, given its name alone."""
+
+
+def main() -> None:
+    """Run the command line in UTF-8, whatever the locale says."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")
+    app()

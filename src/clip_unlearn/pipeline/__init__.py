@@ -1,0 +1,1 @@
+"""The whole job: from a checkpoint and a class's name to an edited, evaluated, saved model."""

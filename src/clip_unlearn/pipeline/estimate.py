@@ -1,0 +1,158 @@
+"""What a job will take, from a few timed images and the counts of its settings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from clip_unlearn.methods.catalog import Method
+from clip_unlearn.methods.gate import GateDistillation
+from clip_unlearn.methods.lipschitz import Lipschitz
+from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.synthesis.catalog import Synthesizer
+from clip_unlearn.synthesis.gradient_ascent import GradientAscent
+from clip_unlearn.synthesis.realistic import Realistic
+from clip_unlearn.synthesis.retain import BATCH, MOST_CLASSES, RETAIN_ASCENT, SHIPPED
+
+_PROBE_SECONDS = 0.2
+_MOST_PROBED = 32
+_RETAIN_IMAGES_PER_CLASS = 2
+_FORWARD = 1 / 3  # of a forward and backward pass
+_UPPER = 1 / 4  # of an encoder, which is what a gate is fitted in
+_COPIES = 4  # of the weights: themselves, gradients, and Adam's two
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A guess, for the user to decide whether to go on.
+
+    Attributes:
+        seconds: wall time, at most; `None` for a method or synthesiser whose cost is not known.
+        memory_bytes: of weights, gradients and activations.
+        makes_retain_set: whether the time includes pictures of classes to keep, which are made
+            once a model; they may be in the cache.
+    """
+
+    seconds: float | None
+    memory_bytes: int
+    makes_retain_set: bool
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Work in units of one image forward and backward through the image encoder.
+
+    Attributes:
+        passes: how many, at most.
+        batch: images at once.
+    """
+
+    passes: float
+    batch: int
+
+
+def estimate(
+    model: ClipModel,
+    method: Method,
+    synthesizer: Synthesizer,
+    *,
+    num_forget: int,
+    num_classes: int,
+    num_pictures: int,
+) -> Estimate:
+    """Time and memory of a job; takes a fraction of a second for a small model.
+
+    Args:
+        model: the loaded model.
+        method: with its settings.
+        synthesizer: with its settings.
+        num_forget: classes to forget.
+        num_classes: of the task.
+        num_pictures: real pictures to evaluate on.
+    """
+    each, activation_bytes = probe(model)
+    shipped = (SHIPPED / f"{model.provenance.root_sha256[:16]}.zip").is_file()
+    retained = min(num_classes, MOST_CLASSES) * _RETAIN_IMAGES_PER_CLASS
+    makes = method.uses_retain_set and not shipped
+    images, synthesis = synthesis_cost(synthesizer)
+    costs = [synthesis, method_cost(method, images, retained)]
+    known = [cost for cost in costs if cost is not None]
+    passes = sum(cost.passes for cost in known) * num_forget + 2 * num_pictures * _FORWARD
+    batch = max((cost.batch for cost in known), default=1)
+    if makes:
+        passes += retained * RETAIN_ASCENT.max_steps
+        batch = max(batch, min(BATCH, retained))
+    weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
+    return Estimate(
+        seconds=each * passes if len(known) == len(costs) else None,
+        memory_bytes=_COPIES * weights + batch * activation_bytes,
+        makes_retain_set=makes,
+    )
+
+
+def synthesis_cost(synthesizer: Synthesizer) -> tuple[int, Cost | None]:
+    """How many images a synthesiser makes of a class, where that is known, and its cost."""
+    match synthesizer:
+        case Realistic():
+            count = synthesizer.num_images
+            return count, Cost(count * synthesizer.ascent.max_steps, count)
+        case GradientAscent():
+            count = synthesizer.num_images
+            passes = 1 + _FORWARD if synthesizer.check_apart else 1
+            steps = synthesizer.num_iterations * passes
+            return count, Cost(count * steps, min(count, synthesizer.batch_size))
+        case _:
+            return 0, None
+
+
+def method_cost(method: Method, images: int, retained: int) -> Cost | None:
+    """What a method costs a class, where that is known.
+
+    Args:
+        method: with its settings.
+        images: of the class.
+        retained: images of classes to keep.
+    """
+    match method:
+        case GateDistillation():
+            views = retained * method.retain_views
+            views += images * (1 + method.mixes) * method.forget_views
+            steps = method.rounds * method.steps * method.batch_size
+            return Cost(views * _FORWARD + steps * _UPPER, method.batch_size)
+        case Lipschitz():
+            each = images * (method.num_perturbations + 1)
+            return Cost(each * method.max_steps, each)
+        case _:
+            return None
+
+
+def probe(model: ClipModel) -> tuple[float, int]:
+    """Seconds that an image takes forward and backward, and bytes that are kept in between."""
+    seconds, _ = _pass(model, 1)  # the first pass also allocates
+    count = max(1, min(_MOST_PROBED, int(_PROBE_SECONDS / max(seconds, 1e-6))))
+    seconds, kept = _pass(model, count)
+    return seconds / count, kept // count
+
+
+def _pass(model: ClipModel, count: int) -> tuple[float, int]:
+    size = model.preprocess.size
+    images = torch.full((count, 3, size, size), 0.5, device=model.device, requires_grad=True)
+    kept: dict[int, int] = {}
+    own = {parameter.data_ptr() for parameter in model.network.parameters()}
+
+    def pack(value: Tensor) -> Tensor:
+        if value.data_ptr() not in own:
+            kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        return value
+
+    unpack: Callable[[Tensor], Tensor] = lambda value: value  # noqa: E731
+    started = time.monotonic()
+    with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+        features = model.encode_image(images)
+    (gradient,) = torch.autograd.grad(features.square().sum(), images)
+    gradient.cpu()  # waits for the device
+    return time.monotonic() - started, sum(kept.values())

@@ -1,0 +1,140 @@
+"""What a user asks for, in the words of the command line; nothing heavy is imported for it."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+
+from clip_unlearn.data.class_lists import checked_name
+from clip_unlearn.errors import InputError
+
+DEFAULT_MODEL = "emoji-resnet"
+_SLUG_LENGTH = 60
+
+
+@dataclass(frozen=True)
+class Job:
+    """A model, the task that it is asked about, and pictures; what every job begins with.
+
+    Attributes:
+        forget_classes: names of the classes to forget, or one name.
+        model: an embedded name, an open_clip architecture (with `checkpoint`), or a folder; the
+            default embedded model where it is not given.
+        checkpoint: weights of an architecture.
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        classes: the task, see `data.tasks.resolve_task`.
+        new_classes: names added to the task on purpose.
+        images: a folder of real pictures, one subfolder a class, for the evaluation.
+        seed: of all randomness, 0 or more.
+
+    Raises:
+        InputError: for a name or a seed that can't be used.
+    """
+
+    forget_classes: Sequence[str]
+    _: KW_ONLY
+    model: str | None = None
+    checkpoint: Path | str | None = None
+    device: str = "auto"
+    classes: Path | str | None = None
+    new_classes: Sequence[str] = ()
+    images: Path | str | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Bring names to one form; a single name stands for a list of one."""
+        for field in ("forget_classes", "new_classes"):
+            given = getattr(self, field)
+            names = (given,) if isinstance(given, str) else given
+            object.__setattr__(self, field, tuple(checked_name(name) for name in names))
+        if not 0 <= self.seed < 2**63:
+            raise InputError(f"The seed is {self.seed}. Give a whole number from 0 to 2^63 - 1.")
+
+    @property
+    def model_name(self) -> str:
+        """The model as the user named it."""
+        return self.model or DEFAULT_MODEL
+
+
+@dataclass(frozen=True)
+class ForgetJob(Job):
+    """The main job: forget classes, evaluate, save.
+
+    Attributes:
+        method: a registered method; the default one where it is not given.
+        preset: of the method, and of the synthesiser where that has one of the same name.
+        synthesizer: a registered synthesiser; the one that goes with the preset where it is not
+            given.
+        output: the folder to make; named after model and classes where it is not given.
+        overwrite: replace it if it exists.
+        evidence: keep images and figures under `evidence/`; they show the forgotten class.
+    """
+
+    _: KW_ONLY
+    method: str | None = None
+    preset: str = "default"
+    synthesizer: str | None = None
+    output: Path | str | None = None
+    overwrite: bool = False
+    evidence: bool = True
+
+    def output_folder(self) -> Path:
+        """Where the result goes."""
+        return Path(self.output or named_after(self.model_name, "without", self.forget_classes))
+
+
+@dataclass(frozen=True)
+class SynthesizeJob(Job):
+    """Make pictures of classes out of a model alone.
+
+    Attributes:
+        synthesizer: a registered synthesiser; the default one where it is not given.
+        preset: of the synthesiser.
+        output: the folder to make; named after model and classes where it is not given.
+        overwrite: replace it if it exists.
+    """
+
+    _: KW_ONLY
+    synthesizer: str | None = None
+    preset: str = "default"
+    output: Path | str | None = None
+    overwrite: bool = False
+
+    def output_folder(self) -> Path:
+        """Where the pictures go."""
+        return Path(self.output or named_after(self.model_name, "images-of", self.forget_classes))
+
+
+@dataclass(frozen=True)
+class EvaluateJob(Job):
+    """Measure a model; classes to forget may be left out.
+
+    Attributes:
+        original: the model that it was made from, for its text in `image_side_accuracy`.
+    """
+
+    forget_classes: Sequence[str] = ()
+    _: KW_ONLY
+    original: str | None = None
+
+
+def slug(name: str) -> str:
+    """A name as part of a file name: letters, digits and hyphens, never empty.
+
+    What no letter of the alphabet stands for, such as an emoji, is named by its hash.
+    """
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    cut = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:_SLUG_LENGTH].strip("-")
+    return cut or hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
+def named_after(model: str, relation: str, classnames: Sequence[str]) -> str:
+    """A folder's name out of a model's and some classes' names."""
+    if not classnames:
+        return slug(Path(model).name)
+    more = f"-and-{len(classnames) - 1}-more" if len(classnames) > 1 else ""
+    return f"{slug(Path(model).name)}-{relation}-{slug(classnames[0])}{more}"

@@ -1,0 +1,151 @@
+"""The main job from top to bottom, once what was asked for has been checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+
+from clip_unlearn.evaluation.data import prepare
+from clip_unlearn.evaluation.zero_shot import OriginalText, evaluate
+from clip_unlearn.methods.base import UnlearnRequest
+from clip_unlearn.models.embedded import EMBEDDED
+from clip_unlearn.models.load import load_model
+from clip_unlearn.models.save import versions
+from clip_unlearn.pipeline.choice import choose_method, choose_synthesizer
+from clip_unlearn.pipeline.clock import Clock
+from clip_unlearn.pipeline.estimate import Estimate, estimate
+from clip_unlearn.pipeline.forget_sets import make_forget_sets
+from clip_unlearn.pipeline.known import refuse_forgotten, refuse_unknown
+from clip_unlearn.pipeline.log import Log
+from clip_unlearn.pipeline.memory import peak_resident_bytes
+from clip_unlearn.pipeline.output import EVIDENCE, save_unlearned, write_evidence
+from clip_unlearn.pipeline.request import ForgetJob
+from clip_unlearn.pipeline.result import ForgetResult
+from clip_unlearn.pipeline.sources import Setting, find_setting
+from clip_unlearn.progress import OnProgress, Progress
+from clip_unlearn.runs import atomic_folder
+from clip_unlearn.synthesis.retain import load_retain_set
+
+HELD_OUT = 0.25  # of the synthetic images, for stopping
+
+
+def run(
+    job: ForgetJob,
+    setting: Setting | None,
+    *,
+    on_progress: OnProgress,
+    on_estimate: Callable[[Estimate], None],
+) -> ForgetResult:
+    """Load, evaluate, synthesise, forget, evaluate again, save.
+
+    Args:
+        job: what is asked for.
+        setting: task and pictures, where they are known without the model.
+        on_progress: is told of every step.
+        on_estimate: is told what the job will take, before the long part of it.
+
+    Raises:
+        ClipUnlearnError: for anything that a user can put right; nothing is written then.
+    """
+    memory, clock, log = peak_resident_bytes(), Clock(), Log(on_progress)
+    method, synthesizer = choose_method(job), choose_synthesizer(job)
+    model = load_model(job.model, checkpoint=job.checkpoint, device=job.device)
+    forget_classes = tuple(job.forget_classes)
+    refuse_forgotten(model, forget_classes)
+    setting = setting or find_setting(job, embedded=model.provenance.root in EMBEDDED)
+    task = setting.task
+    data = prepare(
+        setting.source,
+        task,
+        forget_classes,
+        model.preprocess,
+        controls=setting.controls,
+        left_out=model.provenance.forgotten,
+    )
+    original = OriginalText.of(model, task)
+    refuse_unknown(model, task, original.classifier, setting.source, forget_classes)
+    classifier = original.classifier.subset(task.classnames_for(forget_classes))
+    on_estimate(
+        estimate(
+            model,
+            method,
+            synthesizer,
+            num_forget=len(forget_classes),
+            num_classes=len(classifier.classnames),
+            num_pictures=len(data.images),
+        )
+    )
+    clock.lap("loading")
+
+    log(Progress("evaluation", 0, 2, "before"))
+    before = evaluate(model, data, original=original)
+    clock.lap("evaluation before")
+
+    forget_sets = make_forget_sets(
+        synthesizer, model, classifier, forget_classes, seed=job.seed, on_progress=log
+    )
+    if method.uses_heldout_images:
+        forget_sets = tuple(s.hold_out(int(len(s.images) * HELD_OUT)) for s in forget_sets)
+    retain_set = None
+    if method.uses_retain_set:
+        retain_set = load_retain_set(model, classifier, forget_classes, on_progress=log)
+    clock.lap("synthesis")
+
+    edit = method.fit(
+        model,
+        UnlearnRequest(forget_sets, classifier, retain_set),
+        generator=torch.Generator().manual_seed(job.seed),
+        on_progress=log,
+    )
+    edit.apply(model)
+    clock.lap("forgetting")
+
+    log(Progress("evaluation", 1, 2, "after"))
+    after = evaluate(model, data, original=original)
+    log(Progress("evaluation", 2, 2, "after"))
+    clock.lap("evaluation after")
+
+    output = job.output_folder()
+    warnings = (
+        *model.warnings,
+        *setting.warnings,
+        *(retain_set.warnings if retain_set is not None else ()),
+        *before.warnings,
+        *after.warnings,
+    )
+    result = ForgetResult(
+        forget_classes=forget_classes,
+        model=job.model_name,
+        method=method.name,
+        preset=job.preset,
+        seed=job.seed,
+        task=task.name,
+        device=str(model.device),
+        before=before,
+        after=after,
+        forget_sets=forget_sets,
+        edit=edit,
+        output=output,
+        seconds=clock.total,
+        timings=clock.laps,
+        peak_memory_bytes=0,
+        versions=versions(),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+    forgotten = (*model.provenance.forgotten, *forget_classes)
+    provenance = dataclasses.replace(model.provenance, forgotten=forgotten)
+    unlearned = dataclasses.replace(model, provenance=provenance)
+    with atomic_folder(output, overwrite=job.overwrite) as folder:
+        save_unlearned(folder, unlearned, result, method, synthesizer)
+        clock.lap("saving")
+        result = dataclasses.replace(
+            result,
+            seconds=clock.total,
+            timings=clock.laps,
+            peak_memory_bytes=max(0, peak_resident_bytes() - memory),
+        )
+        if job.evidence:
+            write_evidence(folder / EVIDENCE, result, log.text())
+    return result

@@ -1,0 +1,126 @@
+"""The task and the real pictures that a model is evaluated on, found without loading it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from clip_unlearn.data.emoji import load_emoji
+from clip_unlearn.data.folders import ImageFolder
+from clip_unlearn.data.pictures import Pictures, PictureSource
+from clip_unlearn.data.splits import Split
+from clip_unlearn.data.tasks import IMAGENET, Task, resolve_task, whole_task
+from clip_unlearn.pipeline.request import Job
+
+_LOCAL, _HUB = "local-dir:", "hf-hub:"
+
+
+class NoPictures:
+    """The source where a user has no pictures: every figure is then not measurable."""
+
+    def pictures(
+        self, classnames: Sequence[str], splits: Sequence[Split], size: int | None = None
+    ) -> Pictures:
+        """No pictures at all."""
+        side = size or 1
+        return Pictures(np.zeros((0, side, side, 3), np.uint8), np.zeros(0, np.int64), ())
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is to be told apart, and with which pictures that is measured.
+
+    Attributes:
+        task: the classes and their groups.
+        source: where the pictures are.
+        controls: classes that no model has seen, with the group that each competes in.
+        warnings: what does not fit together.
+    """
+
+    task: Task
+    source: PictureSource
+    controls: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+
+def is_embedded(job: Job) -> bool | None:
+    """Whether the model is an embedded one or was made from one; `None` if only loading it tells.
+
+    Raises:
+        CheckpointError: if a folder's record can't be read.
+    """
+    if job.checkpoint is not None or job.model is None:
+        return job.checkpoint is None
+    if job.model.startswith(_HUB):
+        return None
+    from clip_unlearn.models.embedded import EMBEDDED
+    from clip_unlearn.models.folder import read_record
+
+    if job.model in EMBEDDED:
+        return True
+    try:
+        record = read_record(Path(job.model.removeprefix(_LOCAL)))
+    except OSError:  # a name that no path can have
+        return False
+    return record.get("root") in EMBEDDED
+
+
+def early_setting(job: Job) -> Setting | None:
+    """The setting where it is known without loading the model, so that bad input is found first.
+
+    Raises:
+        ClipUnlearnError: for a class, task or folder that can't be used.
+    """
+    embedded = is_embedded(job)
+    return None if embedded is None else find_setting(job, embedded=embedded)
+
+
+def find_setting(job: Job, *, embedded: bool) -> Setting:
+    """The task and its pictures.
+
+    Args:
+        job: what is asked for; without classes to forget, the whole task.
+        embedded: whether the model is an embedded one, or was made from one.
+
+    Raises:
+        ClipUnlearnError: for a class, task or folder that can't be used.
+    """
+    if job.forget_classes:
+        task = resolve_task(
+            job.classes,
+            job.forget_classes,
+            embedded=embedded,
+            new_classes=job.new_classes,
+            imagenet_classnames=imagenet_classnames,
+        )
+    else:
+        task = whole_task(
+            job.classes,
+            embedded=embedded,
+            new_classes=job.new_classes,
+            imagenet_classnames=imagenet_classnames,
+        )
+    if job.images is not None:
+        folder = ImageFolder(Path(job.images))
+        return Setting(task, folder, {}, folder.check(task.all_classnames))
+    emoji = load_emoji()
+    if set(emoji.groups) <= set(task.groups):
+        controls = {name: emoji[name].group for name in emoji.lists["control"]}
+        return Setting(task, emoji, controls if embedded else {})
+    return Setting(
+        task,
+        NoPictures(),
+        {},
+        ("No real pictures are given, so nothing is measured: give a folder with --images.",),
+    )
+
+
+def imagenet_classnames() -> Sequence[str]:
+    """open_clip's names of the classes of ImageNet."""
+    from open_clip import IMAGENET_CLASSNAMES
+
+    names: Sequence[str] = IMAGENET_CLASSNAMES
+    return names
