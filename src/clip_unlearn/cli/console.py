@@ -1,74 +1,71 @@
-"""What a user sees: tables on standard output, progress on standard error."""
+"""What a user sees: tables and JSON on standard output, all else on standard error."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from clip_unlearn.progress import OnProgress, ignore
-from clip_unlearn.progress import Progress as Report
 from clip_unlearn.runs import write_json
 
 
-def emit(document: Any, *, as_json: bool, json_file: Path | None) -> None:
-    """Write the JSON object to a file, to standard output, or both."""
+def write_document(document: Any, *, as_json: bool, json_file: Path | None) -> None:
+    """Write JSON to a file and to standard output, where it was asked for.
+
+    Raises:
+        InputError: if the file can't be written.
+    """
     if json_file is not None:
         write_json(json_file, document)
     if as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """A table whose first column is text and whose others are flush right."""
-    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers_from: int | None = None
+) -> None:
+    """Print a table that stays legible at 80 columns.
+
+    Args:
+        columns: headings.
+        rows: cells, shown as they are.
+        numbers_from: the first column that holds numbers, flush right and never broken.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, column in enumerate(columns):
+        if numbers_from is not None and place >= numbers_from:
+            table.add_column(column, justify="right", no_wrap=True)
+        else:
+            table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # a class name may look like markup
-    Console().print(table)
+        table.add_row(*(Text(cell) for cell in row))  # a class's name may look like markup
+    Console(highlight=False).print(table)
 
 
 def percent(value: float | None) -> str:
-    """A fraction as it is shown: 95.8, or n/a where it could not be measured."""
-    return "n/a" if value is None else f"{100 * value:.1f}"
+    """A fraction in per cent; a dash where it was not measurable."""
+    return "-" if value is None else f"{100 * value:.1f}"
 
 
-@contextlib.contextmanager
-def progress_bars() -> Iterator[OnProgress]:
-    """A listener that draws a bar a phase on a terminal, and says nothing elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield ignore
-        return
-    bars = Progress(
-        TextColumn("{task.description:<12}"),
-        BarColumn(bar_width=20),
-        TextColumn("{task.fields[stage]}"),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )
-    tasks: dict[str, Any] = {}
+def between(interval: Sequence[float] | None) -> str:
+    """An interval in per cent."""
+    return "" if interval is None else f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}"
 
-    def show(report: Report) -> None:
-        parts = [report.stage[:24]]
-        if report.synthetic_accuracy is not None:
-            parts.append(f"synthetic {100 * report.synthetic_accuracy:.0f} %")
-        if report.accepted:
-            parts.append(f"{report.accepted} accepted")
-        stage = Text(", ".join(p for p in parts if p)).plain.replace("[", "(")
-        if report.phase not in tasks:
-            tasks[report.phase] = bars.add_task(report.phase, total=report.steps, stage=stage)
-        bars.update(tasks[report.phase], completed=report.step, total=report.steps, stage=stage)
 
-    with bars:
-        yield show
+def duration(seconds: float) -> str:
+    """A time in the unit that a person would use."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Show what a reader must know, a line each."""
+    for line in lines:
+        typer.echo(f"Warning: {line}", err=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clip_unlearn.cli import options
-from clip_unlearn.cli.console import emit, percent, print_table
+from clip_unlearn.cli.bars import progress_bar
+from clip_unlearn.cli.console import between, percent, print_table, warn, write_document
+
+if TYPE_CHECKING:
+    from clip_unlearn.pipeline.result import EvaluateResult
 
 
 def evaluate(
@@ -16,7 +20,10 @@ def evaluate(
     forget_class: options.ForgetClass = None,
     original: Annotated[
         str | None,
-        typer.Option(help="The model before, for the class through its text encoder."),
+        typer.Option(
+            metavar="MODEL",
+            help="The model before: the class is also asked for by its text encoder.",
+        ),
     ] = None,
     classes: options.Classes = None,
     new_class: options.NewClass = None,
@@ -25,36 +32,38 @@ def evaluate(
     as_json: options.Json = False,
     json_file: options.JsonFile = None,
 ) -> None:
-    """Measure a model on real held-out pictures, group by group.
+    """Measure a model on real held-out pictures: the class, its group, other groups, all at once.
 
-    Example: clip-unlearn evaluate --model no-soccer --forget-class "soccer ball"
+    Without --forget-class, the classes are those that the model's folder says were forgotten.
     """
-    from clip_unlearn.pipeline.measure import EvaluationJob, measure
+    from clip_unlearn.pipeline.evaluate import evaluate as run
+    from clip_unlearn.pipeline.request import EvaluateJob
 
-    job = EvaluationJob(
-        forget_classes=tuple(forget_class or ()),
+    job = EvaluateJob(
+        forget_class or (),
         model=model,
         checkpoint=checkpoint,
         original=original,
         classes=classes,
-        new_classes=tuple(new_class or ()),
+        new_classes=new_class or (),
         images=images,
         device=device,
     )
-    result = measure(job)
-    emit(result.as_json(), as_json=as_json, json_file=json_file)
+    with progress_bar() as show:
+        result = run(job, on_progress=show)
+    write_document(result.as_json(), as_json=as_json, json_file=json_file)
     if not as_json:
-        rows = [
-            (row.label, percent(row.after), _interval(row.interval), str(row.count))
+        print_result(result)
+
+
+def print_result(result: EvaluateResult) -> None:
+    """The figures that have a meaning."""
+    print_table(
+        ("accuracy in per cent", result.model, "95 % interval", "pictures"),
+        (
+            (row.label, percent(row.after), between(row.interval), str(row.count))
             for row in result.table
-        ]
-        print_table(("accuracy, %", "now", "95 % interval", "pictures"), rows, result.model)
-        for warning in result.warnings:
-            typer.echo(f"Warning: {warning}", err=True)
-
-
-def _interval(interval: tuple[float, float] | None) -> str:
-    if interval is None:
-        return ""
-    low, high = interval
-    return f"{100 * low:.1f} to {100 * high:.1f}"
+        ),
+        numbers_from=1,
+    )
+    warn(result.warnings)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clip_unlearn.cli import options
-from clip_unlearn.cli.console import emit, percent, print_table, progress_bars
-from clip_unlearn.errors import InputError
+from clip_unlearn.cli.bars import progress_bar
+from clip_unlearn.cli.console import between, duration, percent, print_table, warn, write_document
 
 if TYPE_CHECKING:
     from clip_unlearn.pipeline.estimate import Estimate
@@ -17,86 +16,97 @@ if TYPE_CHECKING:
 
 
 def forget(
-    classes_to_forget: Annotated[
-        list[str] | None, typer.Argument(metavar="CLASS...", help="Classes to forget, by name.")
+    classnames: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="CLASS", help="Classes to forget; after -- for a leading dash."),
     ] = None,
+    forget_class: options.ForgetClass = None,
     model: options.Model = None,
     checkpoint: options.Checkpoint = None,
-    method: Annotated[str | None, typer.Option(help="See: clip-unlearn methods")] = None,
-    preset: Annotated[str, typer.Option(help="Of the method: default, paper.")] = "default",
+    method: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="See: clip-unlearn methods. [default: the best one]"),
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the method: default, paper.")
+    ] = "default",
     synthesizer: options.Synthesizer = None,
     classes: options.Classes = None,
     new_class: options.NewClass = None,
     images: options.Images = None,
-    forget_class: options.ForgetClass = None,
+    seed: options.Seed = 0,
+    device: options.Device = "auto",
     output: options.Output = None,
     overwrite: options.Overwrite = False,
     no_evidence: Annotated[
-        bool, typer.Option("--no-evidence", help="Keep no images of the class.")
+        bool,
+        typer.Option("--no-evidence", help="Keep no pictures of the class and no figures apart."),
     ] = False,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
     as_json: options.Json = False,
     json_file: options.JsonFile = None,
 ) -> None:
-    """Make a model forget classes, given their names alone; evaluate and save it.
+    """Forget classes: synthesise their pictures, edit the model, evaluate it before and after.
 
-    Example: clip-unlearn forget "soccer ball" --output no-soccer
+    The folder that is written holds the edited model as open_clip opens it, the edit alone, a model
+    card, and under evidence/ what shows the forgotten class.
     """
-    names = (*(classes_to_forget or ()), *(forget_class or ()))
-    if not names:
-        raise InputError("No class was given. Name one: clip-unlearn forget \"soccer ball\"")
-
+    from clip_unlearn.pipeline.forget import forget as run
     from clip_unlearn.pipeline.request import ForgetJob
-    from clip_unlearn.pipeline.run import forget as run
 
     job = ForgetJob(
-        forget_classes=names,
+        [*(classnames or ()), *(forget_class or ())],
         model=model,
         checkpoint=checkpoint,
         method=method,
         preset=preset,
         synthesizer=synthesizer,
+        classes=classes,
+        new_classes=new_class or (),
+        images=images,
         seed=seed,
         device=device,
-        classes=classes,
-        new_classes=tuple(new_class or ()),
-        images=images,
         output=output,
         overwrite=overwrite,
         evidence=not no_evidence,
     )
-    with progress_bars() as show:
-        result = run(job, on_progress=show, on_estimate=_announce)
-    emit(result.as_json(), as_json=as_json, json_file=json_file)
+
+    def announce(estimate: Estimate) -> None:
+        if not as_json:
+            typer.echo(in_words(estimate), err=True)
+
+    with progress_bar() as show:
+        result = run(job, on_progress=show, on_estimate=announce)
+    write_document(result.as_json(), as_json=as_json, json_file=json_file)
     if not as_json:
-        show_result(result)
+        print_result(result)
 
 
-def _announce(estimate: Estimate) -> None:
-    minutes, gigabytes = estimate.seconds / 60, estimate.bytes / 2**30
-    typer.echo(
-        f"About {minutes:.0f} minutes and {gigabytes:.1f} GiB of memory the first time, "
-        "less once its retained classes are cached.",
-        err=True,
+def in_words(estimate: Estimate) -> str:
+    """What a job will take, as a user is told before its long part."""
+    memory = f"{estimate.memory_bytes / 1e9:.1f} GB of memory"
+    if estimate.memory_bytes < 1e9:
+        memory = f"{estimate.memory_bytes / 1e6:.0f} MB of memory"
+    if estimate.seconds is None:
+        return f"This takes about {memory}; how long is not known of this method."
+    once = ", making pictures of other classes among it" if estimate.makes_retain_set else ""
+    return f"This takes about {duration(estimate.seconds)}{once}, and {memory}."
+
+
+def print_result(result: ForgetResult) -> None:
+    """What was removed and what was kept, and where it is."""
+    print_table(
+        ("accuracy in per cent", "before", "after", "95 % interval", "pictures"),
+        (
+            (
+                row.label,
+                percent(row.before),
+                percent(row.after),
+                between(row.interval),
+                str(row.count),
+            )
+            for row in result.table
+        ),
+        numbers_from=1,
     )
-
-
-def show_result(result: ForgetResult) -> None:
-    """Print what was removed and what was kept."""
-    rows = []
-    for row in result.table:
-        interval = ""
-        if row.interval is not None:
-            interval = f"{100 * row.interval[0]:.1f} to {100 * row.interval[1]:.1f}"
-        rows.append((row.label, percent(row.before), percent(row.after), interval, str(row.count)))
-    title = f"Forgotten: {', '.join(result.forget_classes)}"
-    print_table(("accuracy, %", "before", "after", "95 % interval", "pictures"), rows, title)
-    for warning in result.warnings:
-        typer.echo(f"Warning: {warning}", err=True)
-    typer.echo(f"Saved to {result.output} in {result.seconds:.0f} s.")
-
-
-def output_path(output: Path | None, default: str) -> Path:
-    """The folder asked for, or one in the current folder."""
-    return output if output is not None else Path(default)
+    warn(result.warnings)
+    typer.echo(f"Saved in {result.output} after {duration(result.seconds)}.")

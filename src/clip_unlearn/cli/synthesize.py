@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from clip_unlearn.cli import options
-from clip_unlearn.cli.console import emit, progress_bars
-from clip_unlearn.errors import InputError
+from clip_unlearn.cli.bars import progress_bar
+from clip_unlearn.cli.console import duration, print_table, warn, write_document
 
 
 def synthesize(
@@ -16,45 +16,47 @@ def synthesize(
     model: options.Model = None,
     checkpoint: options.Checkpoint = None,
     synthesizer: options.Synthesizer = None,
-    preset: str = typer.Option("default", help="Of the synthesiser: default, paper."),
+    preset: Annotated[
+        str, typer.Option(metavar="NAME", help="Of the synthesiser: default, paper.")
+    ] = "default",
     classes: options.Classes = None,
     new_class: options.NewClass = None,
-    output: options.Output = None,
-    overwrite: options.Overwrite = False,
     seed: options.Seed = 0,
     device: options.Device = "auto",
+    output: options.Output = None,
+    overwrite: options.Overwrite = False,
     as_json: options.Json = False,
     json_file: options.JsonFile = None,
 ) -> None:
-    """Make images of a class from the model alone, and save them to look at.
+    """Make pictures of classes out of the model alone, and save them as PNG files to look at."""
+    from clip_unlearn.pipeline.request import SynthesizeJob
+    from clip_unlearn.pipeline.synthesize import synthesize as run
 
-    Example: clip-unlearn synthesize --forget-class "soccer ball" --output soccer-ball-images
-    """
-    if not forget_class:
-        raise InputError('No class was given. Name one with --forget-class "soccer ball".')
-
-    from clip_unlearn.pipeline.images import SynthesisJob, synthesize_images
-
-    job = SynthesisJob(
-        forget_classes=tuple(forget_class),
+    job = SynthesizeJob(
+        forget_class or (),
         model=model,
         checkpoint=checkpoint,
         synthesizer=synthesizer,
         preset=preset,
         classes=classes,
-        new_classes=tuple(new_class or ()),
-        output=output or Path("synthetic-images"),
-        overwrite=overwrite,
+        new_classes=new_class or (),
         seed=seed,
         device=device,
+        output=output,
+        overwrite=overwrite,
     )
-    with progress_bars() as show:
-        document = synthesize_images(job, on_progress=show)
-    emit(document, as_json=as_json, json_file=json_file)
+    with progress_bar() as show:
+        result = run(job, on_progress=show)
+    write_document(result.as_json(), as_json=as_json, json_file=json_file)
     if not as_json:
-        for row in document["classes"]:
-            typer.echo(
-                f"{row['forget_class']}: {row['accepted']} of {row['requested']} images accepted "
-                f"after {row['iterations']} iterations."
-            )
-        typer.echo(f"Saved to {document['output']}.")
+        reports = [(s.forget_class, s.report) for s in result.forget_sets if s.report is not None]
+        print_table(
+            ("class", "asked for", "accepted", "iterations", "time"),
+            (
+                (name, str(r.requested), str(r.accepted), str(r.iterations), duration(r.seconds))
+                for name, r in reports
+            ),
+            numbers_from=1,
+        )
+        warn(result.warnings)
+        typer.echo(f"Saved in {result.output} after {duration(result.seconds)}.")

@@ -72,7 +72,9 @@ def view_activations(
     return torch.cat(parts)
 
 
-def mixed_images(forget: Tensor, retain: Tensor, times: int, *, generator: torch.Generator) -> Tensor:
+def mixed_images(
+    forget: Tensor, retain: Tensor, times: int, *, generator: torch.Generator
+) -> Tensor:
     """Blends of images of the class with images of others, `(times * N, 3, S, S)`.
 
     They lie on both sides of where the class begins, which is what must be learnt.

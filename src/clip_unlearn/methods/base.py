@@ -32,6 +32,7 @@ class UnlearnRequest:
     retain_set: RetainSet | None = None
 
     def __post_init__(self) -> None:
+        """Refuse a class that the task does not have, with suggestions."""
         for forget_set in self.forget_sets:
             self.classifier.index(forget_set.forget_class)  # an unknown class is said here
 

@@ -1,11 +1,12 @@
-"""Where features should go: only what the model takes for the class moves, and only as far as it must.
+"""Where features should go: what the model takes for the class moves, no further than needed.
 
 A picture that the model takes for the class has, by that very fact, a high cosine with the class's
-text: moving what lies above the runner-up costs nothing elsewhere, and needs no picture of the class.
+text. Moving only such pictures costs nothing elsewhere, and needs no picture of the class.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,7 @@ class Gate:
     """The target of one class, a function of the original's features alone.
 
     Attributes:
-        directions: `(K, D)`, unit norm, text features of the task's classes.
+        directions: `(K, D)`, unit norm, text features of all known classes.
         row: the class to forget.
         floor: cosine with the class below which nothing is taken away.
         margin: how far below the runner-up the class must come to lie, as a cosine.
@@ -60,7 +61,7 @@ def build_gate(
     """The gate of one class, its floor read from pictures of other classes.
 
     Args:
-        directions: `(K, D)`, unit norm, text features of the task's classes.
+        directions: `(K, D)`, unit norm, text features of all known classes.
         row: the class to forget.
         others: `(N, D)`, unit norm, image features of classes to keep.
         quantile: of their cosines with the class, which becomes the floor; 0.5 to 0.9.
@@ -69,3 +70,15 @@ def build_gate(
     """
     floor = float(torch.quantile((others @ directions[row]).float(), quantile))
     return Gate(directions, row, floor, margin, removal)
+
+
+def through(gates: Sequence[Gate], features: Tensor) -> Tensor:
+    """Targets `(B, D)` of several classes, one gate after another.
+
+    Args:
+        gates: one a class.
+        features: the original's, `(B, D)`, unit norm.
+    """
+    for gate in gates:
+        features = gate(features)
+    return features

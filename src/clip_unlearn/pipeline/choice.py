@@ -6,6 +6,8 @@ from clip_unlearn.methods.catalog import Method, methods
 from clip_unlearn.pipeline.request import ForgetJob, SynthesizeJob
 from clip_unlearn.synthesis.catalog import Synthesizer, synthesizers
 
+CUSTOM = "custom"
+
 
 def choose_method(job: ForgetJob) -> Method:
     """The method with its settings.
@@ -13,7 +15,14 @@ def choose_method(job: ForgetJob) -> Method:
     Raises:
         UnknownNameError: for a method or a preset that is not there.
     """
-    return methods[job.method or methods.default].preset(job.preset)
+    if job.method is None or isinstance(job.method, str):
+        return methods[job.method or methods.default].preset(job.preset)
+    return job.method
+
+
+def preset_of(job: ForgetJob) -> str:
+    """The preset as it is recorded: there is none for a method with settings of one's own."""
+    return job.preset if job.method is None or isinstance(job.method, str) else CUSTOM
 
 
 def choose_synthesizer(job: ForgetJob | SynthesizeJob) -> Synthesizer:
@@ -25,6 +34,8 @@ def choose_synthesizer(job: ForgetJob | SynthesizeJob) -> Synthesizer:
     Raises:
         UnknownNameError: for a synthesiser that is not there, or a preset that it does not have.
     """
+    if not (job.synthesizer is None or isinstance(job.synthesizer, str)):
+        return job.synthesizer
     if isinstance(job, SynthesizeJob):
         return synthesizers[job.synthesizer or synthesizers.default].preset(job.preset)
     if job.synthesizer is not None:

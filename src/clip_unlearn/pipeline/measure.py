@@ -1,104 +1,79 @@
-"""Evaluation alone: one model, with or without the one that it was made from."""
+"""The evaluation of one model, once what was asked for has been checked."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-from clip_unlearn.errors import InputError
-from clip_unlearn.evaluation.compare import TableRow, render_table
 from clip_unlearn.evaluation.data import prepare
-from clip_unlearn.evaluation.figures import Evaluation
 from clip_unlearn.evaluation.zero_shot import OriginalText, evaluate
 from clip_unlearn.models.clip import ClipModel
-from clip_unlearn.models.embedded import DEFAULT
+from clip_unlearn.models.embedded import EMBEDDED
 from clip_unlearn.models.load import load_model
-from clip_unlearn.pipeline.sources import find_setting
+from clip_unlearn.models.save import versions
+from clip_unlearn.pipeline.clock import Clock
+from clip_unlearn.pipeline.request import EvaluateJob
+from clip_unlearn.pipeline.result import EvaluateResult
+from clip_unlearn.pipeline.sources import Setting, find_setting
+from clip_unlearn.progress import OnProgress, Progress
+
+_SWAP = "image_side_accuracy"
 
 
-@dataclass(frozen=True)
-class EvaluationJob:
-    """What is asked for; fields as in `ForgetJob`.
-
-    Attributes:
-        forget_classes: the forgotten ones; those of the model's provenance where none are given.
-        original: the model before; without it there is no swap figure for an edited model.
-    """
-
-    forget_classes: tuple[str, ...] = ()
-    model: str | None = None
-    checkpoint: Path | None = None
-    original: str | None = None
-    classes: str | None = None
-    new_classes: tuple[str, ...] = ()
-    images: Path | None = None
-    device: str = "auto"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Figures of one model.
-
-    Attributes:
-        model: as the user named it.
-        task: its name.
-        evaluation: the figures.
-        warnings: what a reader must know.
-    """
-
-    model: str
-    task: str
-    evaluation: Evaluation
-    warnings: tuple[str, ...]
-
-    @property
-    def table(self) -> Sequence[TableRow]:
-        """The figures in words."""
-        return render_table(self.evaluation, self.evaluation)
-
-    def as_json(self) -> dict[str, Any]:
-        """The object that `evaluate --json` prints."""
-        return {
-            "model": self.model,
-            "task": self.task,
-            "forget_classes": list(self.evaluation.forget_classes),
-            **self.evaluation.as_json(),
-            "warnings": list(self.warnings),
-        }
-
-
-def measure(job: EvaluationJob) -> Measured:
-    """Evaluate a model on real held-out pictures.
+def measure(
+    job: EvaluateJob, setting: Setting | None, *, on_progress: OnProgress
+) -> EvaluateResult:
+    """Load one model, or two, and evaluate the first.
 
     Args:
         job: what is asked for.
+        setting: task and pictures, where they are known without the model.
+        on_progress: is told of the parts.
 
     Raises:
         ClipUnlearnError: for anything that a user can put right.
     """
+    clock = Clock()
     model = load_model(job.model, checkpoint=job.checkpoint, device=job.device)
-    forget_classes = job.forget_classes or model.provenance.forgotten
-    setting = find_setting(job.model, job.classes, forget_classes, job.new_classes, job.images)
-    original = _original(job, model)
+    setting = setting or find_setting(job, embedded=model.provenance.root in EMBEDDED)
+    task, forgotten = setting.task, model.provenance.forgotten
+    recorded = tuple(name for name in forgotten if name in task.all_classnames)
+    forget_classes = tuple(job.forget_classes) or recorded
+    original = None if job.original is None else load_model(job.original, device=job.device)
+    on_progress(Progress("evaluation", 0, 1, "pictures"))
     data = prepare(
         setting.source,
-        setting.task,
+        task,
         forget_classes,
         model.preprocess,
         controls=setting.controls,
+        left_out=forgotten,
     )
-    text = None if original is None else OriginalText.of(original, setting.task)
-    found = evaluate(model, data, original=text)
-    warnings = dict.fromkeys((*model.warnings, *setting.warnings, *found.warnings))
-    return Measured(job.model or DEFAULT, setting.task.name, found, tuple(warnings))
+    reference = model if original is None else original
+    evaluation = evaluate(
+        model,
+        data,
+        original=OriginalText.of(reference, task),
+        shared_space=shares_space(model, original),
+    )
+    on_progress(Progress("evaluation", 1, 1, "pictures"))
+    lines = [*model.warnings, *setting.warnings, *evaluation.warnings]
+    if forgotten and original is None:  # not for want of a shared space, but of the original
+        lines = [line for line in lines if not line.startswith(_SWAP)]
+        lines.append(f"{_SWAP} needs the model that this one was made from: give --original.")
+    return EvaluateResult(
+        model=job.model_name,
+        task=task.name,
+        device=str(model.device),
+        evaluation=evaluation,
+        seconds=clock.total,
+        versions=versions(),
+        warnings=tuple(dict.fromkeys(lines)),
+    )
 
 
-def _original(job: EvaluationJob, model: ClipModel) -> ClipModel | None:
-    if job.original is None:
-        return None if model.provenance.forgotten else model
-    original = load_model(job.original, device=job.device)
-    if original.preprocess != model.preprocess:
-        raise InputError(f"{job.original} has another preprocessing than {job.model or DEFAULT}.")
-    return original
+def shares_space(model: ClipModel, original: ClipModel | None) -> bool:
+    """Whether the original's text features mean anything to the model's image encoder.
+
+    They do where both come from one root; a model that nothing was forgotten in is its own.
+    """
+    if original is None:
+        return not model.provenance.forgotten
+    return original.provenance.root_sha256 == model.provenance.root_sha256

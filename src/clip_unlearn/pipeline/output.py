@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from clip_unlearn.evaluation.compare import TableRow
 from clip_unlearn.methods.base import settings_of

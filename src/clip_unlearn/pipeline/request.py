@@ -8,9 +8,14 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clip_unlearn.data.class_lists import checked_name
 from clip_unlearn.errors import InputError
+
+if TYPE_CHECKING:
+    from clip_unlearn.methods.base import Method
+    from clip_unlearn.synthesis.base import Synthesizer
 
 DEFAULT_MODEL = "emoji-resnet"
 _SLUG_LENGTH = 60
@@ -65,19 +70,20 @@ class ForgetJob(Job):
     """The main job: forget classes, evaluate, save.
 
     Attributes:
-        method: a registered method; the default one where it is not given.
-        preset: of the method, and of the synthesiser where that has one of the same name.
-        synthesizer: a registered synthesiser; the one that goes with the preset where it is not
-            given.
+        method: name of a registered method, or one with settings of your own; the default one where
+            it is not given.
+        preset: of a method named, and of the synthesiser where that has one of the same name.
+        synthesizer: name of a registered synthesiser, or one with settings of your own; the one
+            that goes with the preset where it is not given.
         output: the folder to make; named after model and classes where it is not given.
         overwrite: replace it if it exists.
         evidence: keep images and figures under `evidence/`; they show the forgotten class.
     """
 
     _: KW_ONLY
-    method: str | None = None
+    method: str | Method | None = None
     preset: str = "default"
-    synthesizer: str | None = None
+    synthesizer: str | Synthesizer | None = None
     output: Path | str | None = None
     overwrite: bool = False
     evidence: bool = True
@@ -92,14 +98,15 @@ class SynthesizeJob(Job):
     """Make pictures of classes out of a model alone.
 
     Attributes:
-        synthesizer: a registered synthesiser; the default one where it is not given.
-        preset: of the synthesiser.
+        synthesizer: name of a registered synthesiser, or one with settings of your own; the default
+            one where it is not given.
+        preset: of a synthesiser named.
         output: the folder to make; named after model and classes where it is not given.
         overwrite: replace it if it exists.
     """
 
     _: KW_ONLY
-    synthesizer: str | None = None
+    synthesizer: str | Synthesizer | None = None
     preset: str = "default"
     output: Path | str | None = None
     overwrite: bool = False

@@ -109,6 +109,12 @@ class EvaluateResult:
     versions: Mapping[str, str]
     warnings: tuple[str, ...]
 
+    @property
+    def table(self) -> Sequence[TableRow]:
+        """The measured figures, each under `after`; without a class to forget, the others alone."""
+        rows = render_table(self.evaluation, self.evaluation)
+        return [row for row in rows if self.evaluation.forget_classes or row.after is not None]
+
     def as_json(self) -> dict[str, Any]:
         """The object that `evaluate --json` prints."""
         return {
@@ -116,7 +122,7 @@ class EvaluateResult:
             "model": self.model,
             "task": self.task,
             "device": self.device,
-            "figures": self.evaluation.as_json(),
+            **self.evaluation.as_json(),
             "seconds": self.seconds,
             "versions": dict(self.versions),
             "clip_benchmark": clip_benchmark_rows(self.evaluation, self.task, self.model),

@@ -13,7 +13,7 @@ from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.models.embedded import EMBEDDED
 from clip_unlearn.models.load import load_model
 from clip_unlearn.models.save import versions
-from clip_unlearn.pipeline.choice import choose_method, choose_synthesizer
+from clip_unlearn.pipeline.choice import choose_method, choose_synthesizer, preset_of
 from clip_unlearn.pipeline.clock import Clock
 from clip_unlearn.pipeline.estimate import Estimate, estimate
 from clip_unlearn.pipeline.forget_sets import make_forget_sets
@@ -119,7 +119,7 @@ def run(
         forget_classes=forget_classes,
         model=job.model_name,
         method=method.name,
-        preset=job.preset,
+        preset=preset_of(job),
         seed=job.seed,
         task=task.name,
         device=str(model.device),

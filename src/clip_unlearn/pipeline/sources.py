@@ -12,7 +12,7 @@ from clip_unlearn.data.emoji import load_emoji
 from clip_unlearn.data.folders import ImageFolder
 from clip_unlearn.data.pictures import Pictures, PictureSource
 from clip_unlearn.data.splits import Split
-from clip_unlearn.data.tasks import IMAGENET, Task, resolve_task, whole_task
+from clip_unlearn.data.tasks import Task, resolve_task, whole_task
 from clip_unlearn.pipeline.request import Job
 
 _LOCAL, _HUB = "local-dir:", "hf-hub:"

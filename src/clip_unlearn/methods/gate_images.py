@@ -1,0 +1,207 @@
+"""The image side of gate distillation: the last stage learns the gate on cached activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.nn import functional as F
+
+from clip_unlearn.methods.activations import (
+    Pool,
+    mixed_images,
+    pool_of,
+    upper_features,
+    view_activations,
+)
+from clip_unlearn.methods.base import UnlearnRequest
+from clip_unlearn.methods.descent import descend
+from clip_unlearn.methods.gate_targets import build_gate, through
+from clip_unlearn.methods.layer_selection import select_layers
+from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.layers import Side
+from clip_unlearn.models.stages import CutEncoder
+from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
+from clip_unlearn.progress import OnProgress
+from clip_unlearn.synthesis.sets import ForgetSet
+
+NEAREST = 0.05  # of the pictures to keep, those that come closest to the class
+HELDOUT_VIEWS = 6
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """Hyper-parameters of gate distillation.
+
+    Attributes:
+        blocks: stages (ResNet) or transformer blocks (ViT) of the image encoder that may change.
+            More can express a sharper gate and cost more; 1 or 2.
+        retain_views: random views of each picture of a class to keep; 2 to 8.
+        forget_views: the same of pictures of the class; 6 to 24.
+        mixes: blends of each picture of the class with others; 0 to 4.
+        quantile: of the other classes' cosines with the class, below which nothing is taken away.
+        margin: how far below the runner-up the class is pushed, in logits. Raising it forgets more
+            surely and harms near classes more; 1 to 4.
+        removal: share of the cosine above the floor that is taken away; 1 to 2.
+        steps: of the image side, in a round.
+        rounds: the most rounds, each from where the last one ended, until enough is forgotten.
+        learning_rate: of Adam in the image encoder; 1e-4 to 1e-3.
+        batch_size: activations a step.
+        forget_share: of them, how many are of the class or its blends.
+        near_share: of the others, how many are of the pictures that come closest to the class.
+        logit_weight: weight of the error in the logits beside that in the features.
+        num_layers: how many tensors of each encoder move, those with the largest mean absolute
+            gradient; None moves all of the upper part.
+        text_steps: of the text side.
+        text_push: weight of moving the class's prompts beside that of holding all others. Raising
+            it forgets more surely in the text encoder and harms near classes more; 1 to 20.
+        text_learning_rate: of Adam in the text encoder.
+        forget_threshold: share of held-out views still recognised by the original's text at which
+            rounds end, in [0, 1].
+    """
+
+    blocks: int = 1
+    retain_views: int = 4
+    forget_views: int = 12
+    mixes: int = 2
+    quantile: float = 0.5
+    margin: float = 2.0
+    removal: float = 1.2
+    steps: int = 200
+    rounds: int = 2
+    learning_rate: float = 3e-4
+    batch_size: int = 256
+    forget_share: float = 0.25
+    near_share: float = 0.2
+    logit_weight: float = 10.0
+    num_layers: int | None = None
+    text_steps: int = 150
+    text_push: float = 5.0
+    text_learning_rate: float = 2e-4
+    forget_threshold: float = 0.05
+
+
+def known_classes(model: ClipModel, request: UnlearnRequest) -> ZeroShotClassifier:
+    """The original's classifier over the task's classes and all that have retained pictures.
+
+    The runner-up of a picture may be a class of another task that the model serves.
+    """
+    kept = () if request.retain_set is None else request.retain_set.classnames
+    names = tuple(dict.fromkeys((*request.classifier.classnames, *kept)))
+    return build_classifier(model, names, request.classifier.templates)
+
+
+def forget_in_images(
+    settings: GateSettings,
+    model: ClipModel,
+    encoder: CutEncoder,
+    request: UnlearnRequest,
+    known: ZeroShotClassifier,
+    *,
+    generator: torch.Generator,
+    on_progress: OnProgress,
+) -> tuple[Tensor, list[dict[str, Any]]]:
+    """Teach the image encoder's upper part the gates of all classes, in place.
+
+    Args:
+        settings: of the method.
+        model: what is changed.
+        encoder: its image encoder, cut.
+        request: with forget sets and a retain set.
+        known: the original's classifier over all known classes.
+        generator: on the CPU.
+        on_progress: is told of every step.
+
+    Returns:
+        The original's features `(N, D)` of all pictures used, and a record of the rounds.
+    """
+    retain_set = request.retain_set
+    assert retain_set is not None  # `fit` refuses a request without one
+    directions = known.class_embeddings.to(model.device)
+
+    def pool(images: Tensor, views: int) -> Pool:
+        return pool_of(
+            encoder, view_activations(model, encoder, images, views, generator=generator)
+        )
+
+    retain = pool(retain_set.images, settings.retain_views)
+    pictures: list[Tensor] = []
+    for forget_set in request.forget_sets:
+        own = forget_set.images
+        pictures += [own, mixed_images(own, retain_set.images, settings.mixes, generator=generator)]
+    forget = pool(torch.cat(pictures), settings.forget_views)
+    heldout = [pool(_heldout(forget_set), HELDOUT_VIEWS) for forget_set in request.forget_sets]
+    gates = [
+        build_gate(
+            directions,
+            known.index(name),
+            retain.features,
+            quantile=settings.quantile,
+            margin=settings.margin / model.logit_scale,
+            removal=settings.removal,
+        )
+        for name in request.forget_classes
+    ]
+    lead = torch.stack([gate.lead(retain.features) for gate in gates]).amax(0)
+    near = lead.topk(max(1, round(len(lead) * NEAREST))).indices
+    pools = [retain, Pool(retain.activations[near], retain.features[near]), forget]
+    targets = [through(gates, pool.features) for pool in pools]
+    num_forget = round(settings.batch_size * settings.forget_share)
+    num_near = round((settings.batch_size - num_forget) * settings.near_share)
+    counts = [settings.batch_size - num_forget - num_near, num_near, num_forget]
+
+    def loss() -> Tensor:
+        rows = [
+            torch.randint(len(pool.features), (count,), generator=generator).to(model.device)
+            for pool, count in zip(pools, counts, strict=True)
+        ]
+        inputs = torch.cat([p.activations[r] for p, r in zip(pools, rows, strict=True)])
+        wanted = torch.cat([t[r] for t, r in zip(targets, rows, strict=True)])
+        error = F.normalize(encoder.upper(inputs).float(), dim=-1) - wanted
+        in_logits = (error @ directions.T).square().mean(1)
+        return (error.square().sum(1) + settings.logit_weight * in_logits).mean()
+
+    parameters = chosen_parameters(settings, model, "visual", encoder.layers, loss)
+    record: list[dict[str, Any]] = []
+    for number in range(1, settings.rounds + 1):
+        descend(
+            parameters,
+            loss,
+            steps=settings.steps,
+            learning_rate=settings.learning_rate,
+            stage=f"images, round {number}",
+            on_progress=on_progress,
+        )
+        left = max(
+            float((gate.lead(upper_features(encoder, own.activations)) > 0).float().mean())
+            for gate, own in zip(gates, heldout, strict=True)
+        )
+        record.append({"round": number, "image_side_accuracy": left})
+        if left <= settings.forget_threshold:
+            break
+    return torch.cat([pool.features for pool in pools]), record
+
+
+def chosen_parameters(
+    settings: GateSettings,
+    model: ClipModel,
+    side: Side,
+    layers: Sequence[str],
+    loss: Callable[[], Tensor],
+) -> dict[str, Parameter]:
+    """The tensors that move: all, or those with the largest mean absolute gradient."""
+    parameters = {name: model.network.get_parameter(name) for name in layers}
+    if settings.num_layers is None:
+        return parameters
+    found = torch.autograd.grad(loss(), list(parameters.values()), allow_unused=True)
+    gradients = {n: g for n, g in zip(parameters, found, strict=True) if g is not None}
+    selection = select_layers(gradients, {side: layers}, {side: settings.num_layers})
+    return {name: parameters[name] for name in selection.selected_layers}
+
+
+def _heldout(forget_set: ForgetSet) -> Tensor:
+    return forget_set.heldout_images if len(forget_set.heldout_images) else forget_set.images

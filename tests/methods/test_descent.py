@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from clip_unlearn.errors import NonFiniteError
+from clip_unlearn.methods.descent import descend
+from clip_unlearn.progress import Progress, ignore
+
+
+def test_a_quadratic_is_brought_to_its_minimum() -> None:
+    point, goal = Parameter(torch.zeros(3)), torch.tensor([1.0, -2.0, 0.5])
+
+    def loss() -> Tensor:
+        return (point - goal).square().sum()
+
+    descend({"p": point}, loss, steps=300, learning_rate=0.1, stage="x", on_progress=ignore)
+    assert torch.allclose(point.detach(), goal, atol=1e-2)
+    assert point.grad is None
+
+
+def test_every_step_is_reported_once() -> None:
+    point, said = Parameter(torch.zeros(1)), list[Progress]()
+    descend(
+        {"p": point},
+        lambda: point.square().sum(),
+        steps=4,
+        learning_rate=0.1,
+        stage="text",
+        on_progress=said.append,
+    )
+    assert [(r.step, r.steps, r.stage) for r in said] == [(n, 4, "text") for n in (1, 2, 3, 4)]
+
+
+def test_a_tensor_that_the_loss_does_not_touch_stays() -> None:
+    moved, idle = Parameter(torch.ones(1)), Parameter(torch.ones(1))
+    descend(
+        {"a": moved, "b": idle},
+        lambda: moved.square().sum(),
+        steps=3,
+        learning_rate=0.1,
+        stage="x",
+        on_progress=ignore,
+    )
+    assert moved.item() != 1 and idle.item() == 1
+
+
+def test_a_loss_that_is_not_finite_stops_it() -> None:
+    point = Parameter(torch.zeros(1))
+    with pytest.raises(NonFiniteError):
+        descend(
+            {"p": point},
+            lambda: (point / 0).sum(),
+            steps=2,
+            learning_rate=0.1,
+            stage="x",
+            on_progress=ignore,
+        )

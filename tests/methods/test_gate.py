@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from clip_unlearn.errors import InputError
+from clip_unlearn.methods.base import UnlearnRequest
+from clip_unlearn.methods.gate import GateDistillation
+from clip_unlearn.methods.gate_text import TEMPLATES, prompt_tokens
+from clip_unlearn.models.clip import ClipModel, image_features
+from clip_unlearn.models.stages import cut_image_encoder
+from clip_unlearn.models.zero_shot import ZeroShotClassifier, accuracy, build_classifier
+from clip_unlearn.progress import Progress
+from clip_unlearn.synthesis.sets import ForgetSet, RetainSet
+
+NAMES = ("red", "green", "blue", "yellow", "black", "white")
+QUICK = GateDistillation(steps=60, text_steps=40, retain_views=2, forget_views=4, batch_size=64)
+Pictures = Callable[[str, int], Tensor]
+Trained = Callable[[str], ClipModel]
+
+
+def requested(model: ClipModel, pictures: Pictures, *names: str) -> UnlearnRequest:
+    kept = [name for name in NAMES if name not in names]
+    images = torch.cat([pictures(name, 8) for name in kept])
+    labels = torch.arange(len(kept)).repeat_interleave(8)
+    sets = tuple(ForgetSet(n, pictures(n, 8)[:6], pictures(n, 8)[6:]) for n in names)
+    retain_set = RetainSet(images, labels, tuple(kept))
+    return UnlearnRequest(sets, build_classifier(model, NAMES), retain_set)
+
+
+def share(
+    model: ClipModel, pictures: Pictures, name: str, text: ZeroShotClassifier | None = None
+) -> float:
+    classifier = text or build_classifier(model, NAMES)
+    images = pictures(name, 30)[10:]  # none of these was fitted to
+    labels = torch.full((len(images),), NAMES.index(name))
+    return accuracy(image_features(model, images), labels, classifier)
+
+
+@pytest.mark.parametrize("tower", ["resnet", "vit"])
+def test_the_class_is_forgotten_on_both_sides_and_the_others_are_kept(
+    tower: str, trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model(tower)
+    original_text = build_classifier(model, NAMES)
+    before = {name: share(model, colour_pictures, name) for name in NAMES}
+    assert min(before.values()) >= 0.9
+    request = requested(model, colour_pictures, "red")
+    edit = QUICK.fit(model, request, generator=torch.Generator().manual_seed(0))
+    with edit.applied(model):
+        assert share(model, colour_pictures, "red") <= 0.1
+        assert share(model, colour_pictures, "red", original_text) <= 0.1
+        kept = [share(model, colour_pictures, name) for name in NAMES[1:]]
+    assert sum(kept) / len(kept) >= 0.9
+
+
+def test_the_original_image_encoder_does_not_find_the_class_by_the_new_text(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("resnet")
+    request = requested(model, colour_pictures, "blue")
+    edit = QUICK.fit(model, request, generator=torch.Generator().manual_seed(0))
+    with edit.applied(model):
+        new_text = build_classifier(model, NAMES)
+    assert share(model, colour_pictures, "blue") >= 0.9
+    assert share(model, colour_pictures, "blue", new_text) <= 0.2
+
+
+def test_only_the_upper_parts_change(trained_model: Trained, colour_pictures: Pictures) -> None:
+    model = trained_model("resnet")
+    request = requested(model, colour_pictures, "red")
+    edit = QUICK.fit(model, request, generator=torch.Generator().manual_seed(0))
+    allowed = set(cut_image_encoder(model.network).layers)
+    blocks = len(model.network.transformer.resblocks)
+    for name in edit.tensors:
+        assert name in allowed or name.startswith(f"transformer.resblocks.{blocks - 1}."), name
+
+
+def test_with_num_layers_so_many_tensors_of_each_encoder_change(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("vit")
+    few = dataclasses.replace(QUICK, num_layers=3, steps=3, text_steps=3, rounds=1)
+    request = requested(model, colour_pictures, "red")
+    edit = few.fit(model, request, generator=torch.Generator().manual_seed(0))
+    sides = [name.startswith("visual.") for name in edit.tensors]
+    assert sides.count(True) == 3 and sides.count(False) == 3
+
+
+def test_two_classes_are_forgotten_in_one_request(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("resnet")
+    request = requested(model, colour_pictures, "red", "blue")
+    edit = QUICK.fit(model, request, generator=torch.Generator().manual_seed(0))
+    with edit.applied(model):
+        assert share(model, colour_pictures, "red") <= 0.1
+        assert share(model, colour_pictures, "blue") <= 0.1
+
+
+def test_progress_names_both_sides(trained_model: Trained, colour_pictures: Pictures) -> None:
+    model, said = trained_model("resnet"), list[Progress]()
+    short = dataclasses.replace(QUICK, steps=2, text_steps=2, rounds=1)
+    request = requested(model, colour_pictures, "red")
+    short.fit(model, request, generator=torch.Generator(), on_progress=said.append)
+    assert [report.stage for report in said] == ["images, round 1"] * 2 + ["text"] * 2
+
+
+def test_a_request_without_retained_pictures_is_refused(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("resnet")
+    request = dataclasses.replace(requested(model, colour_pictures, "red"), retain_set=None)
+    with pytest.raises(InputError, match="retain set"):
+        QUICK.fit(model, request, generator=torch.Generator())
+
+
+def test_a_class_without_images_is_refused_by_name(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("resnet")
+    request = requested(model, colour_pictures, "red")
+    none = dataclasses.replace(request.forget_sets[0], images=torch.zeros(0, 3, 32, 32))
+    with pytest.raises(InputError, match="'red'"):
+        QUICK.fit(
+            model,
+            dataclasses.replace(request, forget_sets=(none,)),
+            generator=torch.Generator(),
+        )
+
+
+def test_the_forgotten_classes_come_first_in_every_template(trained_model: Trained) -> None:
+    model = trained_model("resnet")
+    tokens = prompt_tokens(model, NAMES, ("blue", "red"))
+    wanted = model.tokenizer([t.format(n) for t in TEMPLATES for n in ("blue", "red")])
+    found = tokens.view(len(TEMPLATES), len(NAMES), -1)[:, :2].reshape(len(wanted), -1)
+    assert torch.equal(found, wanted)
