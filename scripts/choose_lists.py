@@ -23,10 +23,9 @@ import torch
 from clip_unlearn.data.emoji import PROTOCOL_GROUPS, EmojiBenchmark, EmojiClass
 from clip_unlearn.data.splits import may_be_listed
 from clip_unlearn.models.clip import ClipModel, Provenance, image_features
-
+from clip_unlearn.models.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess
 from clip_unlearn.models.zero_shot import build_classifier, probabilities
 from clip_unlearn.runs import write_json
-from clip_unlearn.models.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess
 from clip_unlearn.training.recipe import load_recipe
 from clip_unlearn.training.train import build_clip
 

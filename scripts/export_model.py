@@ -33,7 +33,9 @@ def trained_model(recipe: Recipe, weights: Path) -> ClipModel:
     network = build_clip(recipe.model_cfg).eval().requires_grad_(False)
     network.load_state_dict(torch.load(weights, weights_only=True))
     network.half().float()
-    tokenizer = open_clip.SimpleTokenizer(context_length=recipe.model_cfg["text_cfg"]["context_length"])
+    tokenizer = open_clip.SimpleTokenizer(
+        context_length=recipe.model_cfg["text_cfg"]["context_length"]
+    )
     preprocess = Preprocess(recipe.model_cfg["vision_cfg"]["image_size"], OPENAI_MEAN, OPENAI_STD)
     provenance = Provenance(recipe.name, recipe.name, weights_sha256(network))
     return ClipModel(network, tokenizer, preprocess, recipe.model_cfg, provenance)
@@ -55,6 +57,10 @@ def group_accuracies(
 
 def card_text(recipe: Recipe, sha256: str, measured: dict[str, dict[str, float]]) -> str:
     """The model card: how it was made, and what it can do."""
+
+    def percent(split: str, group: str) -> str:
+        return f"{100 * measured[split][group]:.1f}"
+
     lines = [
         "---",
         "library_name: open_clip",
@@ -75,7 +81,7 @@ def card_text(recipe: Recipe, sha256: str, measured: dict[str, dict[str, float]]
         "| group | validation | test |",
         "|---|---|---|",
         *(
-            f"| {group} | {100 * measured['validation'][group]:.1f} | {100 * measured['test'][group]:.1f} |"
+            f"| {group} | {percent('validation', group)} | {percent('test', group)} |"
             for group in measured["test"]
         ),
         f"| mean | {100 * statistics.mean(measured['validation'].values()):.1f} | "
@@ -105,7 +111,11 @@ def main() -> None:
     measured = {split: group_accuracies(model, benchmark, excluded, split) for split in splits}
     for split, found in measured.items():
         protocol = statistics.mean(found[group] for group in PROTOCOL_GROUPS)
-        print(split, f"mean {statistics.mean(found.values()):.4f} protocol groups {protocol:.4f}", found)
+        print(
+            split,
+            f"mean {statistics.mean(found.values()):.4f} protocol groups {protocol:.4f}",
+            found,
+        )
     sha256 = model.provenance.root_sha256
     record = {"description": recipe.description, "measured": measured}
     output = arguments.output or WEIGHTS / recipe.name

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
 from open_clip.model import CLIP
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from clip_unlearn.models.architectures import build_network, build_tokenizer
 from clip_unlearn.models.clip import ClipModel, Provenance, weights_sha256
+from clip_unlearn.models.embedded import DEFAULT, embedded_folder
 from clip_unlearn.models.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess
+from clip_unlearn.models.save import save_model
 from clip_unlearn.templates import EVALUATION_TEMPLATE, FORGET_TEMPLATE
 
 COLOURS = {
@@ -84,3 +89,46 @@ def colour_pictures() -> Callable[[str, int], Tensor]:
         return images[labels == list(COLOURS).index(name)]
 
     return made
+
+
+@dataclass(frozen=True)
+class ColourFiles:
+    """The colours as a user has them on disk.
+
+    Attributes:
+        model: folder of the trained ViT.
+        classes: text file with a colour a line.
+        images: a folder a colour, six pictures each: three for prototypes, three to test.
+        cache: where retain sets are kept.
+    """
+
+    model: Path
+    classes: Path
+    images: Path
+    cache: Path
+
+
+@pytest.fixture(scope="session")
+def colour_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ColourFiles]:
+    """A saved model that knows the colours, their names and their pictures."""
+    root = tmp_path_factory.mktemp("colours")
+    files = ColourFiles(root / "tiny-vit", root / "colours.txt", root / "pictures", root / "cache")
+    model = _trained("vit")
+    save_model(model, files.model, card="# tiny\n", provenance=model.provenance)
+    files.classes.write_text("\n".join(COLOURS) + "\n", "utf-8")
+    images, labels = draw_colours(6, 32, torch.Generator().manual_seed(5))
+    for number, (image, label) in enumerate(zip(images, labels.tolist(), strict=True)):
+        folder = files.images / list(COLOURS)[label]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = (image * 255).round().byte().permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIP_UNLEARN_CACHE", str(files.cache))
+        yield files
+
+
+@pytest.fixture(scope="session")
+def embedded_model() -> str:
+    """Name of the default embedded model; an error says how to make its weights where missing."""
+    embedded_folder(DEFAULT)
+    return DEFAULT

@@ -38,7 +38,10 @@ _FORGET = {
 
 
 def pool(
-    rows: Sequence[dict[str, Any]], folder: Path, groups: dict[str, str], neighbours: Callable[[str], Iterable[str]]
+    rows: Sequence[dict[str, Any]],
+    folder: Path,
+    groups: dict[str, str],
+    neighbours: Callable[[str], Iterable[str]],
 ) -> dict[str, Pooled]:
     """Pool the cells of one method on one model.
 

@@ -1,0 +1,59 @@
+"""Jobs on a tiny model that take a second: the real method with fewer steps and pictures."""
+
+from __future__ import annotations
+
+import resource
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.conftest import ColourFiles
+
+from clip_unlearn.methods.gate import GateDistillation
+from clip_unlearn.pipeline.forget import forget
+from clip_unlearn.pipeline.request import ForgetJob
+from clip_unlearn.pipeline.result import ForgetResult
+from clip_unlearn.synthesis.pyramid import AscentSettings
+from clip_unlearn.synthesis.realistic import Realistic
+
+ASCENT = AscentSettings(max_steps=40, min_steps=20, learning_rate=0.3)
+SYNTHESIS = Realistic(num_images=12, ascent=ASCENT)
+METHOD = GateDistillation(steps=60, rounds=1, text_steps=60, forget_views=6, retain_views=3)
+
+MakeJob = Callable[..., ForgetJob]
+
+
+@pytest.fixture(scope="session")
+def quick_job(colour_files: ColourFiles) -> MakeJob:
+    """Makes a job on the colours; keyword arguments as in `ForgetJob`."""
+
+    def made(*names: str, output: Path, **changes: object) -> ForgetJob:
+        settings: dict[str, object] = {
+            "model": str(colour_files.model),
+            "method": METHOD,
+            "synthesizer": SYNTHESIS,
+            "classes": str(colour_files.classes),
+            "images": colour_files.images,
+            "device": "cpu",
+        }
+        return ForgetJob(names, output=output, **{**settings, **changes})  # type: ignore[arg-type]
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def done(quick_job: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> ForgetResult:
+    """A finished job: red forgotten."""
+    return forget(quick_job("red", output=tmp_path_factory.mktemp("done") / "no-red"))
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """No file may grow past 100,000 bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import pytest
+
+from clip_unlearn.methods.base import Method
+from clip_unlearn.methods.gate import GateDistillation
+from clip_unlearn.methods.lipschitz import Lipschitz
+from clip_unlearn.models.clip import ClipModel, weights_sha256
+from clip_unlearn.pipeline.estimate import Cost, _pass, estimate, method_cost, synthesis_cost
+from clip_unlearn.synthesis.base import Synthesizer
+from clip_unlearn.synthesis.gradient_ascent import GradientAscent
+from clip_unlearn.synthesis.pyramid import AscentSettings
+from clip_unlearn.synthesis.realistic import Realistic
+
+COUNTS: dict[str, Any] = {"num_forget": 1, "num_classes": 6, "num_pictures": 0}
+
+
+def test_the_cost_of_a_synthesis_is_images_times_steps() -> None:
+    realistic = Realistic(num_images=10, ascent=AscentSettings(max_steps=30))
+    assert synthesis_cost(realistic) == (10, Cost(300, 10))
+    ascent = GradientAscent(num_images=10, batch_size=4, num_iterations=30)
+    assert synthesis_cost(ascent) == (10, Cost(300, 4))
+
+
+def test_the_cost_of_the_published_method_is_every_perturbation_of_every_image() -> None:
+    method = Lipschitz(num_perturbations=25, max_steps=30)
+    assert method_cost(method, 64, 1000) == Cost(64 * 26 * 30, 64 * 26)
+
+
+def test_more_classes_take_longer_and_a_larger_batch_takes_more_memory(
+    trained_model: Callable[[str], ClipModel],
+) -> None:
+    model = trained_model("vit")
+    few, many = Realistic(num_images=8), Realistic(num_images=800)
+    one = estimate(model, GateDistillation(), few, **COUNTS)
+    ten = estimate(model, GateDistillation(), few, **{**COUNTS, "num_forget": 1000})
+    large = estimate(model, GateDistillation(), many, **COUNTS)
+    assert one.seconds is not None
+    assert ten.seconds is not None
+    assert ten.seconds > 10 * one.seconds > 0
+    assert large.memory_bytes > one.memory_bytes
+
+
+def test_a_probe_leaves_the_model_alone_and_activations_grow_with_the_batch(
+    trained_model: Callable[[str], ClipModel],
+) -> None:
+    model = trained_model("resnet")
+    before = weights_sha256(model.network)
+    one, four = _pass(model, 1)[1], _pass(model, 4)[1]
+    assert 3 < four / one < 4.5
+    assert weights_sha256(model.network) == before
+    assert all(p.grad is None for p in model.network.parameters())
+
+
+def test_only_a_method_that_uses_them_waits_for_pictures_of_other_classes(
+    trained_model: Callable[[str], ClipModel],
+) -> None:
+    model, synthesis = trained_model("vit"), Realistic()
+    assert estimate(model, GateDistillation(), synthesis, **COUNTS).makes_retain_set
+    assert not estimate(model, Lipschitz(), synthesis, **COUNTS).makes_retain_set
+
+
+def test_the_time_of_what_is_not_known_is_not_made_up(
+    trained_model: Callable[[str], ClipModel],
+) -> None:
+    class Foreign:
+        uses_retain_set = False
+
+    model, foreign = trained_model("vit"), Foreign()
+    found = estimate(model, cast(Method, foreign), Realistic(), **COUNTS)
+    assert found.seconds is None
+    assert found.memory_bytes > 0
+    assert synthesis_cost(cast(Synthesizer, foreign)) == (0, None)
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_the_gate_costs_more_with_every_round(rounds: int) -> None:
+    one = method_cost(GateDistillation(rounds=rounds), 48, 500)
+    two = method_cost(GateDistillation(rounds=rounds + 1), 48, 500)
+    assert one is not None
+    assert two is not None
+    assert two.passes > one.passes
