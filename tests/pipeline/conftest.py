@@ -19,7 +19,17 @@ from clip_unlearn.synthesis.realistic import Realistic
 
 ASCENT = AscentSettings(max_steps=40, min_steps=20, learning_rate=0.3)
 SYNTHESIS = Realistic(num_images=12, ascent=ASCENT)
-METHOD = GateDistillation(steps=60, rounds=1, text_steps=60, forget_views=6, retain_views=3)
+METHOD = GateDistillation(
+    steps=60,
+    rounds=1,
+    text_steps=60,
+    forget_views=6,
+    retain_views=3,
+    batch_size=64,
+    learning_rate=2e-3,
+    text_learning_rate=2e-3,
+)
+
 
 MakeJob = Callable[..., ForgetJob]
 

@@ -9,7 +9,13 @@ from clip_unlearn.methods.base import Method
 from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.models.clip import ClipModel, weights_sha256
-from clip_unlearn.pipeline.estimate import Cost, _pass, estimate, method_cost, synthesis_cost
+from clip_unlearn.pipeline.estimate import (
+    Cost,
+    estimate,
+    method_cost,
+    synthesis_cost,
+    timed_pass,
+)
 from clip_unlearn.synthesis.base import Synthesizer
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
 from clip_unlearn.synthesis.pyramid import AscentSettings
@@ -49,7 +55,7 @@ def test_a_probe_leaves_the_model_alone_and_activations_grow_with_the_batch(
 ) -> None:
     model = trained_model("resnet")
     before = weights_sha256(model.network)
-    one, four = _pass(model, 1)[1], _pass(model, 4)[1]
+    one, four = timed_pass(model, 1)[1], timed_pass(model, 4)[1]
     assert 3 < four / one < 4.5
     assert weights_sha256(model.network) == before
     assert all(p.grad is None for p in model.network.parameters())

@@ -33,7 +33,7 @@ def test_a_class_whose_pictures_the_model_takes_for_another_is_refused(
     shutil.copytree(colour_files.images / "blue", tmp_path / "red")
     model, source = trained_model("vit"), ImageFolder(tmp_path)
     classifier = build_classifier(model, list(COLOURS))
-    with pytest.raises(UnknownToModelError, match="'red': among 6 classes .* 0 of 6") as caught:
+    with pytest.raises(UnknownToModelError, match=r"'red': among 6 classes .* 0 of 6") as caught:
         refuse_unknown(model, TASK, classifier, source, ["red"])
     assert caught.value.exit_code == 3
 

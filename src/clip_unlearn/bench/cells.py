@@ -136,6 +136,7 @@ def run_cell(
         "before": {name: getattr(before, name) for name in FIGURES},
         "score": score(before, after),
         "robust_score": robust_score(before, after),
+        "neighbours": list(after.neighbours),
         "accepted": len(sets[0].images) + len(sets[0].heldout_images),
         "synthesis_seconds": synthesised - started,
         "seconds": seconds,

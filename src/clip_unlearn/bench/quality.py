@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clip_unlearn.bench.cells import Cell, fingerprint, run_cell, set_stage, write_cell
-from clip_unlearn.data.emoji import EmojiBenchmark, load_emoji
+from clip_unlearn.data.emoji import load_emoji
 from clip_unlearn.methods.catalog import methods
 from clip_unlearn.models.load import load_model
 from clip_unlearn.pipeline.choice import choose_synthesizer
@@ -88,8 +88,3 @@ def _read(path: Path, key: str) -> dict[str, Any] | None:
         log.warning("%s is stale: other weights, pictures or settings; it is run again", path)
         return None
     return row
-
-
-def names_on(benchmark: EmojiBenchmark, kind: str) -> tuple[str, ...]:
-    """The classes of a list."""
-    return benchmark.lists[kind]

@@ -19,6 +19,7 @@ from clip_unlearn.models.checkpoints import write_tensors
 from clip_unlearn.models.clip import ClipModel, weights_sha256
 
 _FORMAT = "clip-unlearn edit 1"
+_NOTE = "clip_unlearn"
 
 
 @dataclass(frozen=True)
@@ -92,12 +93,13 @@ class Edit:
 
     def save(self, path: Path) -> None:
         """Write the edit as one safetensors file."""
-        metadata = {
+        note = {
             "format": _FORMAT,
             "base_sha256": self.base_sha256,
-            "provenance": json.dumps(dict(self.provenance), allow_nan=False),
+            "provenance": dict(self.provenance),
         }
-        write_tensors(path, self.tensors, metadata)
+        # one entry alone: safetensors writes several in another order each time
+        write_tensors(path, self.tensors, {_NOTE: json.dumps(note, allow_nan=False)})
 
     @classmethod
     def load(cls, path: Path) -> Edit:
@@ -108,10 +110,10 @@ class Edit:
         """
         try:
             with safe_open(path, "pt") as file:
-                metadata = file.metadata() or {}
+                note = json.loads((file.metadata() or {}).get(_NOTE, "{}"))
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"Can't read the edit {path}: {error}.") from error
-        if metadata.get("format") != _FORMAT:
+        if note.get("format") != _FORMAT:
             raise CheckpointError(f"{path} is not an edit. Give a file that `Edit.save` wrote.")
-        return cls(tensors, metadata["base_sha256"], json.loads(metadata["provenance"]))
+        return cls(tensors, note["base_sha256"], note["provenance"])

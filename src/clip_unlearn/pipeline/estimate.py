@@ -132,13 +132,14 @@ def method_cost(method: Method, images: int, retained: int) -> Cost | None:
 
 def probe(model: ClipModel) -> tuple[float, int]:
     """Seconds that an image takes forward and backward, and bytes that are kept in between."""
-    seconds, _ = _pass(model, 1)  # the first pass also allocates
+    seconds, _ = timed_pass(model, 1)  # the first pass also allocates
     count = max(1, min(_MOST_PROBED, int(_PROBE_SECONDS / max(seconds, 1e-6))))
-    seconds, kept = _pass(model, count)
+    seconds, kept = timed_pass(model, count)
     return seconds / count, kept // count
 
 
-def _pass(model: ClipModel, count: int) -> tuple[float, int]:
+def timed_pass(model: ClipModel, count: int) -> tuple[float, int]:
+    """Seconds and kept bytes of one pass of `count` images, forward and backward."""
     size = model.preprocess.size
     images = torch.full((count, 3, size, size), 0.5, device=model.device, requires_grad=True)
     kept: dict[int, int] = {}

@@ -13,7 +13,7 @@ from clip_unlearn.data.folders import ImageFolder
 from clip_unlearn.data.pictures import Pictures, PictureSource
 from clip_unlearn.data.splits import Split
 from clip_unlearn.data.tasks import Task, resolve_task, whole_task
-from clip_unlearn.pipeline.request import Job
+from clip_unlearn.pipeline.request import EvaluateJob, Job
 
 _LOCAL, _HUB = "local-dir:", "hf-hub:"
 
@@ -82,23 +82,23 @@ def find_setting(job: Job, *, embedded: bool) -> Setting:
     """The task and its pictures.
 
     Args:
-        job: what is asked for; without classes to forget, the whole task.
+        job: what is asked for; an evaluation may do without classes to forget.
         embedded: whether the model is an embedded one, or was made from one.
 
     Raises:
         ClipUnlearnError: for a class, task or folder that can't be used.
     """
-    if job.forget_classes:
-        task = resolve_task(
+    if isinstance(job, EvaluateJob) and not job.forget_classes:
+        task = whole_task(
             job.classes,
-            job.forget_classes,
             embedded=embedded,
             new_classes=job.new_classes,
             imagenet_classnames=imagenet_classnames,
         )
     else:
-        task = whole_task(
+        task = resolve_task(
             job.classes,
+            job.forget_classes,
             embedded=embedded,
             new_classes=job.new_classes,
             imagenet_classnames=imagenet_classnames,

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import clip_unlearn
+from clip_unlearn.cli.app import app
+
+VERBS = ("forget", "synthesize", "evaluate", "classes", "models", "methods")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_every_verb_has_an_example(verb: str) -> None:
+    done = CliRunner().invoke(app, [verb, "--help"])
+    assert done.exit_code == 0
+    assert f"Example: clip-unlearn {verb}" in done.output
+    assert max(map(len, done.output.splitlines())) <= 80
+
+
+def test_the_help_of_the_whole_lists_every_verb() -> None:
+    done = CliRunner().invoke(app, ["--help"])
+    assert all(f"  {verb} " in done.output for verb in VERBS)
+    assert "Example: clip-unlearn forget" in done.output
+
+
+def test_flags_that_scripts_rely_on_are_there() -> None:
+    help_text = CliRunner().invoke(app, ["forget", "--help"]).output
+    flags = "output model checkpoint method preset seed device classes new-class images overwrite"
+    for flag in (*flags.split(), "no-evidence", "json", "json-file", "forget-class"):
+        assert f"--{flag} " in help_text
+
+
+def test_help_and_version_answer_before_torch_is_imported() -> None:
+    program = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from clip_unlearn.cli.app import app\n"
+        f"for verb in {VERBS!r}:\n"
+        "    CliRunner().invoke(app, [verb, '--help'])\n"
+        "print(CliRunner().invoke(app, ['--version']).output, end='')\n"
+        "print(sorted({'torch', 'open_clip', 'numpy'} & sys.modules.keys()))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == f"clip-unlearn {clip_unlearn.__version__}\n[]\n", done.stderr
+
+
+def test_classes_are_listed_without_torch() -> None:
+    program = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from clip_unlearn.cli.app import app\n"
+        "print(CliRunner().invoke(app, ['classes', 'food']).exit_code, 'torch' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "0 False\n", done.stderr
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "clip_unlearn", "--version"], capture_output=True, text=True
+    )
+    assert done.stdout == f"clip-unlearn {clip_unlearn.__version__}\n", done.stderr
+
+
+def test_no_verb_is_an_unknown_command_in_one_line_and_exit_code_2() -> None:
+    done = CliRunner().invoke(app, ["unlearn"])
+    assert done.exit_code == 2
+    assert "No such command 'unlearn'" in done.output
