@@ -55,10 +55,10 @@ def group_accuracies(
     return found
 
 
-def card_text(recipe: Recipe, sha256: str, measured: dict[str, dict[str, float]]) -> str:
+def card_text(recipe: Recipe, sha256: str, measured: dict[Split, dict[str, float]]) -> str:
     """The model card: how it was made, and what it can do."""
 
-    def percent(split: str, group: str) -> str:
+    def percent(split: Split, group: str) -> str:
         return f"{100 * measured[split][group]:.1f}"
 
     lines = [

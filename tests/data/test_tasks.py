@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from clip_unlearn.data.emoji import PROTOCOL_GROUPS, load_emoji
-from clip_unlearn.data.tasks import Task, class_rows, resolve_task
+from clip_unlearn.data.tasks import Task, class_rows, resolve_task, whole_task
 from clip_unlearn.errors import ClipUnlearnError, InputError, UnknownNameError
 
 BENCHMARK = load_emoji()
@@ -257,3 +257,18 @@ def test_rows_of_a_list_and_of_imagenet_have_no_styles(animals: Path) -> None:
     assert [row["name"] for row in names] == ["tench", "goldfish"]
     with pytest.raises(UnknownNameError, match="No group"):
         class_rows(BENCHMARK, "no such thing")
+
+
+def test_without_a_class_to_forget_the_task_is_the_same_with_every_group_selected() -> None:
+    whole = whole_task(None, embedded=True, imagenet_classnames=tuple)
+    one = resolve(None, "soccer ball")
+    assert whole.groups == one.groups
+    assert whole.selected == BENCHMARK.groups
+    assert whole_task("food", embedded=False, imagenet_classnames=tuple).selected == ("food",)
+
+
+def test_a_list_is_one_task_whether_or_not_a_class_is_to_be_forgotten(animals: Path) -> None:
+    whole = whole_task(animals, embedded=False, imagenet_classnames=tuple)
+    assert whole == resolve(animals, "tiger")
+    with pytest.raises(InputError, match="listed twice"):
+        whole_task(animals, embedded=False, new_classes=("a", "a"), imagenet_classnames=tuple)

@@ -75,3 +75,14 @@ def test_json_has_every_figure_and_no_infinity(
         assert set(document["groups"]) == set(GROUPS)
         for name, (low, high) in document["intervals"].items():
             assert 0 <= low <= document[name] <= high <= 1
+
+
+def test_where_no_class_is_forgotten_the_other_figures_are_null_without_a_warning(
+    model: TableModel, task: Task, source: ShotSource
+) -> None:
+    found = evaluate(model, prepare(source, task, [], PREPROCESS, controls={"tea": "food"}))
+    measured = {name for name in FIGURES if found.value(name) is not None}
+    assert {"transfer_accuracy", "all_classes_accuracy"} <= measured
+    assert measured <= {"transfer_accuracy", "all_classes_accuracy", "zero_line"}
+    assert not any(line.startswith(("forget", "retain", "neighbour")) for line in found.warnings)
+    assert all(figures.count for figures in found.groups.values())

@@ -18,7 +18,15 @@ from clip_unlearn.progress import Progress
 from clip_unlearn.synthesis.sets import ForgetSet, RetainSet
 
 NAMES = ("red", "green", "blue", "yellow", "black", "white")
-QUICK = GateDistillation(steps=60, text_steps=40, retain_views=2, forget_views=4, batch_size=64)
+QUICK = GateDistillation(
+    steps=100,
+    learning_rate=1e-3,  # these models have a thousandth of the weights
+    text_steps=60,
+    text_learning_rate=1e-3,
+    retain_views=2,
+    forget_views=4,
+    batch_size=64,
+)
 Pictures = Callable[[str, int], Tensor]
 Trained = Callable[[str], ClipModel]
 

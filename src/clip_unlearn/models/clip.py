@@ -82,7 +82,8 @@ class ClipModel:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return next(self.network.parameters()).device
+        device: torch.device = next(self.network.parameters()).device
+        return device
 
     @property
     def logit_scale(self) -> float:
@@ -134,10 +135,11 @@ def text_features(model: Encoder, prompts: Sequence[str]) -> Tensor:
     Raises:
         NonFiniteError: where a feature is NaN or infinite.
     """
-    parts = [
-        model.encode_text(model.tokenizer(list(prompts[start : start + PROMPT_BATCH]))).float().cpu()
+    batches = [
+        list(prompts[start : start + PROMPT_BATCH])
         for start in range(0, len(prompts), PROMPT_BATCH)
     ]
+    parts = [model.encode_text(model.tokenizer(batch)).float().cpu() for batch in batches]
     return _finite(F.normalize(torch.cat(parts), dim=-1), "text")
 
 

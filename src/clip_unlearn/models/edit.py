@@ -39,6 +39,7 @@ class Edit:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        """Refuse NaN and infinity, and let no value be replaced later."""
         for name, value in self.tensors.items():
             if not torch.isfinite(value).all():
                 raise NonFiniteError(

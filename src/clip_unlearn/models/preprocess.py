@@ -52,10 +52,10 @@ class Preprocess:
         height, width = images.shape[-2:]
         if (height, width) == (self.size, self.size):
             return images
-        scale = self.size / min(height, width)
-        new = (max(self.size, int(height * scale)), max(self.size, int(width * scale)))
+        shorter = min(height, width)
+        new = (self.size * height // shorter, self.size * width // shorter)
         images = F.interpolate(images, new, mode=self.mode, antialias=True, align_corners=False)
-        top, left = (new[0] - self.size) // 2, (new[1] - self.size) // 2
+        top, left = (round((length - self.size) / 2) for length in new)
         return images[..., top : top + self.size, left : left + self.size].clamp(0, 1)
 
     def pixels(self, pictures: NDArray[np.uint8]) -> Tensor:

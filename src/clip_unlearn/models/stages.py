@@ -63,10 +63,11 @@ def _layers(prefix: str, module: nn.Module) -> tuple[str, ...]:
 
 def _cut_resnet(visual: ModifiedResNet, blocks: int) -> CutEncoder:
     stages = [visual.layer1, visual.layer2, visual.layer3, visual.layer4]
-    lower, above = stages[: 4 - blocks], stages[4 - blocks :]
+    first = max(0, len(stages) - blocks)
+    lower, above = stages[:first], stages[first:]
 
     def trunk(images: Tensor) -> Tensor:
-        x = visual.stem(images)
+        x: Tensor = visual.stem(images)
         for stage in lower:
             x = stage(x)
         return x
@@ -77,21 +78,21 @@ def _cut_resnet(visual: ModifiedResNet, blocks: int) -> CutEncoder:
         pooled: Tensor = visual.attnpool(x)
         return pooled
 
-    names = [f"visual.layer{number}" for number in range(5 - blocks, 5)]
     layers = [
         name
-        for prefix, stage in zip(names, above, strict=True)
-        for name in _layers(prefix, stage)
+        for number, stage in enumerate(above, first + 1)
+        for name in _layers(f"visual.layer{number}", stage)
     ]
     return CutEncoder(trunk, upper, (*layers, *_layers("visual.attnpool", visual.attnpool)))
 
 
 def _cut_vit(visual: VisionTransformer, blocks: int) -> CutEncoder:
-    every = visual.transformer.resblocks
-    lower, above = list(every[:-blocks]), list(every[-blocks:])
+    every = list(visual.transformer.resblocks)
+    first = max(0, len(every) - blocks)
+    lower, above = every[:first], every[first:]
 
     def trunk(images: Tensor) -> Tensor:
-        x = visual._embeds(images)
+        x: Tensor = visual._embeds(images)
         for block in lower:
             x = block(x)
         return x
@@ -103,7 +104,6 @@ def _cut_vit(visual: VisionTransformer, blocks: int) -> CutEncoder:
         features: Tensor = pooled if visual.proj is None else pooled @ visual.proj
         return features
 
-    first = len(every) - blocks
     layers = [
         name
         for number, block in enumerate(above, first)
@@ -125,8 +125,9 @@ def cut_text_encoder(network: CLIP, tokens: Tensor, *, blocks: int = 1) -> CutEn
         blocks: how many transformer blocks are in the upper part.
     """
     length = prompt_length(tokens)
-    every = network.transformer.resblocks
-    lower, above = list(every[:-blocks]), list(every[-blocks:])
+    every = list(network.transformer.resblocks)
+    first = max(0, len(every) - blocks)
+    lower, above = every[:first], every[first:]
     mask = network.attn_mask[:length, :length]
 
     def trunk(ids: Tensor) -> Tensor:
@@ -145,7 +146,6 @@ def cut_text_encoder(network: CLIP, tokens: Tensor, *, blocks: int = 1) -> CutEn
         features: Tensor = projection(x) if isinstance(projection, nn.Linear) else x @ projection
         return features
 
-    first = len(every) - blocks
     layers = [
         name
         for number, block in enumerate(above, first)

@@ -41,4 +41,7 @@ def encode_text_cut(network: CLIP, tokens: Tensor, length: int | None = None) ->
     pooled = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
     if isinstance(network.text_projection, torch.nn.Linear):
         return cast(Tensor, network.text_projection(pooled))
-    return pooled if network.text_projection is None else pooled @ network.text_projection
+    features: Tensor = (
+        pooled if network.text_projection is None else pooled @ network.text_projection
+    )
+    return features

@@ -19,7 +19,9 @@ from clip_unlearn.synthesis.pyramid import AscentSettings, ascend
 from clip_unlearn.synthesis.sets import ForgetSet, SynthesisReport
 
 
-@synthesizers.register("realistic", "grows pictures from coarse to fine, sure in every view", default=True)
+@synthesizers.register(
+    "realistic", "grows pictures from coarse to fine, sure in every view", default=True
+)
 @dataclass(frozen=True)
 class Realistic:
     """Pictures of a class as the model would recognise them from any side.
@@ -41,9 +43,8 @@ class Realistic:
     def preset(cls, name: str) -> Self:
         """The synthesiser with a preset's settings; `UnknownNameError` for a name it hasn't."""
         if name not in cls.presets:
-            raise unknown_name(
-                "preset", name, list(cls.presets), f"of {cls.name}", "clip-unlearn synthesize --help"
-            )
+            where, command = f"of {cls.name}", "clip-unlearn synthesize --help"
+            raise unknown_name("preset", name, list(cls.presets), where, command)
         return cls(**cls.presets[name])
 
     def synthesize(

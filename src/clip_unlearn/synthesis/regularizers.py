@@ -27,15 +27,6 @@ def colourfulness(images: Tensor) -> Tensor:
     return spread.square().mean((1, 2))
 
 
-def contrast(images: Tensor) -> Tensor:
-    """Mean square distance of each image's pixels from mid grey, `(B,)`, in [0, 0.25].
-
-    Args:
-        images: `(B, 3, H, W)`, pixels in [0, 1].
-    """
-    return (images - 0.5).square().mean((1, 2, 3))
-
-
 def mean_pairwise_cosine(features: Tensor) -> float:
     """How alike a set is: the mean cosine over all pairs of different images.
 

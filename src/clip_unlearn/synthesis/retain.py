@@ -56,7 +56,7 @@ def synthesize_retain_set(
     names = classifier.classnames
     rivals = torch.zeros(len(names), len(names), dtype=torch.bool)
     for group in groups or [names]:
-        rows = torch.tensor([names.index(name) for name in group if name in names])
+        rows = torch.tensor([names.index(n) for n in group if n in names], dtype=torch.long)
         rivals[rows[:, None], rows[None]] = True
     labels = torch.arange(len(names)).repeat(images_per_class)
     batches = labels.split(BATCH)
@@ -88,8 +88,8 @@ def encode_retain_set(retain_set: RetainSet) -> bytes:
         def add(name: str, data: bytes) -> None:
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
 
-        labels = retain_set.labels.tolist()
-        add("labels.json", json.dumps({"classnames": retain_set.classnames, "labels": labels}).encode())
+        document = {"classnames": retain_set.classnames, "labels": retain_set.labels.tolist()}
+        add("labels.json", json.dumps(document).encode())
         for number, image in enumerate((retain_set.images * 255).round().byte()):
             file = io.BytesIO()
             picture = Image.fromarray(image.permute(1, 2, 0).numpy())
@@ -115,8 +115,10 @@ def _read(archive: zipfile.ZipFile, number: int) -> np.ndarray:
 def cache_folder() -> Path:
     """Where retain sets of other models are kept: `CLIP_UNLEARN_CACHE`, or the user's cache."""
     given = os.environ.get("CLIP_UNLEARN_CACHE")
+    if given:
+        return Path(given)
     base = os.environ.get("XDG_CACHE_HOME")
-    return Path(given) if given else (Path(base) if base else Path.home() / ".cache") / "clip-unlearn"
+    return (Path(base) if base else Path.home() / ".cache") / "clip-unlearn"
 
 
 def load_retain_set(

@@ -73,6 +73,7 @@ class RetainSet:
         """The set with no picture of the named classes."""
         keep_names = [n for n in self.classnames if n not in names]
         place = {self.classnames.index(n): i for i, n in enumerate(keep_names)}
-        rows = [i for i, label in enumerate(self.labels.tolist()) if label in place]
-        labels = self.labels.new_tensor([place[self.labels[i].item()] for i in rows])
+        old = [int(label) for label in self.labels]
+        rows = [row for row, label in enumerate(old) if label in place]
+        labels = self.labels.new_tensor([place[old[row]] for row in rows])
         return replace(self, images=self.images[rows], labels=labels, classnames=tuple(keep_names))

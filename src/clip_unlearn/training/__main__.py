@@ -1,4 +1,7 @@
-"""Train one embedded model: ``python -m clip_unlearn.training emoji-resnet --folder checkpoints``."""
+"""Train one embedded model.
+
+python -m clip_unlearn.training emoji-resnet --folder checkpoints
+"""
 
 from __future__ import annotations
 

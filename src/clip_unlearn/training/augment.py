@@ -17,7 +17,9 @@ def _chance(count: int, probability: float, generator: torch.Generator) -> Tenso
     return torch.rand(count, 1, 1, 1, generator=generator) < probability
 
 
-def random_affine(images: Tensor, size: int, flippable: Tensor, generator: torch.Generator) -> Tensor:
+def random_affine(
+    images: Tensor, size: int, flippable: Tensor, generator: torch.Generator
+) -> Tensor:
     """Rotated, scaled, sheared, moved and (where allowed) mirrored pictures of another size.
 
     Args:

@@ -31,7 +31,8 @@ def run_block(block: ResidualAttentionBlock, x: Tensor, mask: Tensor | None = No
         logits = logits + mask
     mixed = (logits.softmax(-1).to(value.dtype) @ value).transpose(1, 2)
     x = x + block.ls_1(attention.out_proj(mixed.reshape(batch, length, width)))
-    return x + block.ls_2(block.mlp(block.ln_2(x)))
+    x = x + block.ls_2(block.mlp(block.ln_2(x)))
+    return x
 
 
 def encode_image_vit(visual: VisionTransformer, images: Tensor) -> Tensor:
@@ -41,13 +42,14 @@ def encode_image_vit(visual: VisionTransformer, images: Tensor) -> Tensor:
         visual: with `pool_type="tok"` and no patch dropout.
         images: `(B, 3, H, W)`, in CLIP's normalisation.
     """
-    patches = visual.conv1(images).flatten(2).transpose(1, 2)
+    patches: Tensor = visual.conv1(images).flatten(2).transpose(1, 2)
     token = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
     x = torch.cat([token, patches], 1) + visual.positional_embedding.to(patches.dtype)
     x = visual.ln_pre(x)
     for block in visual.transformer.resblocks:
         x = run_block(block, x)
-    return visual.ln_post(x[:, 0]) @ visual.proj
+    features: Tensor = visual.ln_post(x[:, 0]) @ visual.proj
+    return features
 
 
 def encode_text(network: CLIP, tokens: Tensor) -> Tensor:
@@ -63,4 +65,5 @@ def encode_text(network: CLIP, tokens: Tensor) -> Tensor:
     mask = network.attn_mask[:length, :length]
     for block in network.transformer.resblocks:
         x = run_block(block, x, mask)
-    return network.ln_final(x[torch.arange(len(x)), ends]) @ network.text_projection
+    features: Tensor = network.ln_final(x[torch.arange(len(x)), ends]) @ network.text_projection
+    return features

@@ -25,7 +25,9 @@ KEYWORD_ALONE = 0.12
 KEYWORD_BESIDE = 0.12
 
 
-def allowed_keywords(classes: Sequence[EmojiClass], excluded: set[str]) -> dict[str, tuple[str, ...]]:
+def allowed_keywords(
+    classes: Sequence[EmojiClass], excluded: set[str]
+) -> dict[str, tuple[str, ...]]:
     """Keywords for training, by class name; none that spells the name of an excluded class.
 
     Args:
@@ -34,11 +36,14 @@ def allowed_keywords(classes: Sequence[EmojiClass], excluded: set[str]) -> dict[
     """
     names = {name.lower() for name in excluded}
     return {
-        c.name: tuple(w for w in c.keywords if not any(name in w for name in names)) for c in classes
+        c.name: tuple(w for w in c.keywords if not any(name in w for name in names))
+        for c in classes
     }
 
 
-def draw_caption(name: str, keywords: Sequence[str], source: random.Random) -> tuple[str, str | None]:
+def draw_caption(
+    name: str, keywords: Sequence[str], source: random.Random
+) -> tuple[str, str | None]:
     """One caption of a class, and the keyword where the keyword is all that it says."""
     template = source.choice(TEMPLATES)
     draw = source.random()
@@ -46,11 +51,13 @@ def draw_caption(name: str, keywords: Sequence[str], source: random.Random) -> t
         word = source.choice(keywords)
         return template.format(word), word
     if keywords and draw < KEYWORD_ALONE + KEYWORD_BESIDE:
-        return f"{template.format(name).rstrip('.')}, {source.choice(keywords)}", None
+        # the space keeps a name's last bracket and the comma from becoming one token
+        return f"{template.format(name).rstrip('.')} , {source.choice(keywords)}", None
     return template.format(name), None
 
 
 def all_captions(keywords: dict[str, tuple[str, ...]]) -> list[str]:
     """Text in which every token of every possible caption occurs."""
     words = {word for group in keywords.values() for word in group}
-    return [t.format(w) for w in (*keywords, *words) for t in TEMPLATES] + [f"a, {w}" for w in words]
+    alone = [t.format(w) for w in (*keywords, *words) for t in TEMPLATES]
+    return alone + [f"a, {w}" for w in words]

@@ -168,7 +168,8 @@ class Trainer:
     def batch(self) -> tuple[Tensor, Tensor]:
         """Augmented pictures `(B, 3, S, S)` in CLIP's normalisation, and their labels `(B,)`."""
         size = self.recipe.model_cfg["vision_cfg"]["image_size"]
-        chosen = torch.randperm(len(self.images), generator=self.generator)[: self.recipe.batch_size]
+        order = torch.randperm(len(self.images), generator=self.generator)
+        chosen = order[: self.recipe.batch_size]
         labels = self.labels[chosen]
         images = self.images[chosen].float() / 255
         images = random_affine(images, size, self.flippable[labels], self.generator)
@@ -199,7 +200,8 @@ class Trainer:
             group["lr"] = recipe.learning_rate * _schedule(self.step, recipe)
         images, labels = self.batch()
         tokens, targets = self.captions(labels)
-        if recipe.mix_probability and torch.rand(1, generator=self.generator) < recipe.mix_probability:
+        mix = recipe.mix_probability
+        if mix and torch.rand(1, generator=self.generator) < mix:
             images, targets = self._mix(images, targets)
         with torch.autocast("cpu", torch.bfloat16):
             raw = self.encode_image(images)
@@ -226,7 +228,8 @@ class Trainer:
         """Pictures with a rectangle of another one, and targets by area (CutMix, 1905.04899)."""
         side = images.shape[-1]
         order = torch.randperm(len(images), generator=self.generator)
-        height, width = (torch.randint(side // 4, side * 3 // 4, (2,), generator=self.generator)).tolist()
+        sides = torch.randint(side // 4, side * 3 // 4, (2,), generator=self.generator)
+        height, width = sides.tolist()
         top = int(torch.randint(side - height + 1, (1,), generator=self.generator))
         left = int(torch.randint(side - width + 1, (1,), generator=self.generator))
         mixed = images.clone(memory_format=torch.channels_last)
@@ -236,7 +239,9 @@ class Trainer:
         share = height * width / side**2
         return mixed, targets * (1 - share) + targets[order] * share
 
-    def run(self, *, save_every: int = 200, progress: Callable[[int, float], None] | None = None) -> None:
+    def run(
+        self, *, save_every: int = 200, progress: Callable[[int, float], None] | None = None
+    ) -> None:
         """Train to the recipe's last step, saving on the way."""
         started, first = time.monotonic(), self.step
         self.model.train()
@@ -264,7 +269,8 @@ def _schedule(step: int, recipe: Recipe) -> float:
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    decayed, plain = [], []
+    decayed: list[Tensor] = []
+    plain: list[Tensor] = []
     for name, parameter in model.named_parameters():
         matrix = parameter.ndim >= 2 and "embedding" not in name
         (decayed if matrix else plain).append(parameter)
