@@ -8,6 +8,7 @@ import json
 import os
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from clip_unlearn.errors import InputError
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.progress import OnProgress, Progress, ignore
@@ -29,6 +31,10 @@ RETAIN_ASCENT = AscentSettings(max_steps=150, min_steps=150)
 MOST_CLASSES = 256
 BATCH = 256
 QUALITY = 85
+_NOT_CACHED = (
+    "Pictures of retained classes can't be kept in {folder}: the next run makes them again. "
+    "Set CLIP_UNLEARN_CACHE to a folder that can be written."
+)
 
 
 def synthesize_retain_set(
@@ -153,8 +159,12 @@ def load_retain_set(
     generator = torch.Generator().manual_seed(0)  # one set a model, whoever asks first
     made = synthesize_retain_set(model, kept, generator=generator, on_progress=on_progress)
     data = encode_retain_set(made)
-    write_bytes(cached, data)
-    return decode_retain_set(data).without(forgotten)
+    found = decode_retain_set(data).without(forgotten)
+    try:
+        write_bytes(cached, data)
+    except InputError:  # a cache that can't be written must not cost the run
+        return replace(found, warnings=(_NOT_CACHED.format(folder=cached.parent),))
+    return found
 
 
 def _digest(names: Sequence[str]) -> str:

@@ -61,6 +61,7 @@ class RetainSet:
         labels: `(N,)`, positions in `classnames`.
         classnames: names of the retained classes that have pictures.
         source: `synthetic` or `real`.
+        warnings: what the user should know of how the set came about.
     """
 
     images: Tensor
