@@ -3,8 +3,8 @@
     python -m clip_unlearn.training pilot
     python scripts/choose_lists.py checkpoints/pilot.pt src/clip_unlearn/data/emoji_files/lists.json
 
-A class can be on a list if it is tested on a family of three, is drawn by ten styles or more, one
-of them held out at least, and is no part of another class's name nor the other way round
+A class can be on a list if it can be tested on a family of three (`may_be_listed`), which takes ten
+styles or more, has a held-out style, and is no part of another class's name nor the other way round
 ("tiger" and "tiger face" would be twins). Of these, the ones that the pilot knows best, by the mean
 probability of its validation and test pictures within their group, fill the lists in turn, so that
 the lists are alike. The pilot has seen every class and is thrown away.

@@ -116,8 +116,9 @@ class Trainer:
         self.images = torch.from_numpy(pictures.images).permute(0, 3, 1, 2).contiguous()
         self.labels = torch.from_numpy(pictures.labels)
         self.flippable = torch.tensor([not _is_directed(c) for c in self.classes])
-        torch.manual_seed(recipe.seed)  # open_clip initialises from the global generator alone
-        self.model = build_clip(recipe.model_cfg, len(self.vocabulary.rows))
+        with torch.random.fork_rng(devices=[]):  # open_clip draws from the global generator alone
+            torch.manual_seed(recipe.seed)
+            self.model = build_clip(recipe.model_cfg, len(self.vocabulary.rows))
         if initial_text is not None:
             self._start_text(initial_text)
         self.teacher = teacher
