@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from open_clip.model import CLIP
+from tests.models.conftest import randomised, tiny_config, tiny_model
+from torch import Tensor, nn
+
+from clip_unlearn.models.architectures import build_network, build_tokenizer
+from clip_unlearn.models.stages import CutEncoder, cut_image_encoder, cut_text_encoder
+
+DEPTH = 3  # of both transformers
+PROMPTS = ["a dog", "a photo of a dog", "an icon of a green mouse"]
+
+
+@pytest.fixture(scope="module", params=["resnet", "vit"])
+def network(request: pytest.FixtureRequest) -> CLIP:
+    """A network deep enough to be cut in several places, with gradients on."""
+    config = tiny_config(request.param)
+    config["text_cfg"]["layers"] = DEPTH
+    if request.param == "vit":
+        config["vision_cfg"]["layers"] = DEPTH
+    return randomised(build_network(config)).requires_grad_(True)
+
+
+def images_for(network: CLIP) -> Tensor:
+    side = network.visual.image_size
+    side = side[0] if isinstance(side, tuple) else side
+    return torch.randn(3, 3, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def tokens_of(prompts: list[str]) -> Tensor:
+    tokens: Tensor = build_tokenizer(tiny_config("vit"))(prompts)
+    return tokens
+
+
+def reached(network: CLIP, encoder: CutEncoder, activations: Tensor) -> set[str]:
+    """Names of the tensors that the upper part's output depends on, by back-propagation."""
+    network.zero_grad(set_to_none=True)
+    encoder.upper(activations.detach()).sum().backward()
+    return {name for name, value in network.named_parameters() if value.grad is not None}
+
+
+def batch_norms(network: CLIP) -> set[str]:
+    return {
+        f"{path}.{name}"
+        for path, part in network.named_modules()
+        if isinstance(part, nn.BatchNorm2d)
+        for name, _ in part.named_parameters()
+    }
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2, 3, 9])
+def test_both_parts_together_are_the_image_encoder(network: CLIP, blocks: int) -> None:
+    encoder, images = cut_image_encoder(network, blocks=blocks), images_for(network)
+    with torch.no_grad():
+        found, wanted = encoder.upper(encoder.trunk(images)), network.encode_image(images)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 9])
+def test_layers_are_exactly_the_image_encoders_tensors_above_the_cut_without_batch_norm(
+    network: CLIP, blocks: int
+) -> None:
+    encoder = cut_image_encoder(network, blocks=blocks)
+    names = reached(network, encoder, encoder.trunk(images_for(network)))
+    assert len(set(encoder.layers)) == len(encoder.layers)
+    assert set(encoder.layers) == names - batch_norms(network)
+
+
+def test_more_blocks_move_more_and_the_trunk_depends_on_none_of_them(network: CLIP) -> None:
+    one, two = (cut_image_encoder(network, blocks=blocks) for blocks in (1, 2))
+    assert set(one.layers) < set(two.layers)
+    network.zero_grad(set_to_none=True)
+    two.trunk(images_for(network)).sum().backward()
+    moved = {name for name, value in network.named_parameters() if value.grad is not None}
+    assert moved
+    assert not moved & set(two.layers)
+
+
+def test_a_tower_of_another_kind_is_all_upper_part() -> None:
+    network = tiny_model("timm").network.requires_grad_(True)
+    encoder, images = cut_image_encoder(network, blocks=2), images_for(network)
+    assert torch.equal(encoder.trunk(images), images)
+    assert torch.equal(encoder.upper(images), network.encode_image(images))
+    names = {name for name, _ in network.named_parameters() if name.startswith("visual.")}
+    assert set(encoder.layers) == names - batch_norms(network)
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 2, 9])
+def test_both_parts_together_are_the_text_encoder(network: CLIP, blocks: int) -> None:
+    tokens = tokens_of(PROMPTS)
+    encoder = cut_text_encoder(network, tokens, blocks=blocks)
+    with torch.no_grad():
+        found, wanted = encoder.upper(encoder.trunk(tokens)), network.encode_text(tokens)
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 9])
+def test_text_layers_are_the_blocks_above_the_cut_and_not_the_head(
+    network: CLIP, blocks: int
+) -> None:
+    tokens = tokens_of(PROMPTS)
+    encoder = cut_text_encoder(network, tokens, blocks=blocks)
+    names = reached(network, encoder, encoder.trunk(tokens))
+    head = {"ln_final.weight", "ln_final.bias", "text_projection"}
+    assert head < names
+    assert set(encoder.layers) == names - head
+
+
+def test_rows_of_the_trunk_can_be_picked_and_shorter_prompts_go_through_it(network: CLIP) -> None:
+    tokens = tokens_of(PROMPTS)
+    encoder = cut_text_encoder(network, tokens)
+    with torch.no_grad():
+        wanted = network.encode_text(tokens)
+        packed = encoder.trunk(tokens)
+        picked = encoder.upper(packed[[2, 0]])
+        alone = encoder.upper(encoder.trunk(tokens[:1]))
+    torch.testing.assert_close(picked, wanted[[2, 0]], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(alone, wanted[:1], atol=1e-5, rtol=1e-5)

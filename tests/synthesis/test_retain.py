@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tests.conftest import COLOURS, draw_colours
+
+from clip_unlearn.models.clip import ClipModel, image_features
+from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
+from clip_unlearn.progress import Progress
+from clip_unlearn.synthesis import retain
+from clip_unlearn.synthesis.pyramid import AscentSettings
+from clip_unlearn.synthesis.retain import (
+    MOST_CLASSES,
+    cache_folder,
+    decode_retain_set,
+    encode_retain_set,
+    load_retain_set,
+    nearest_classes,
+    synthesize_retain_set,
+)
+from clip_unlearn.synthesis.sets import RetainSet
+
+NAMES = tuple(COLOURS)
+SHORT = AscentSettings(max_steps=12, min_steps=12)
+
+
+@pytest.fixture(scope="module")
+def model(trained_model: Callable[[str], ClipModel]) -> ClipModel:
+    return trained_model("vit")
+
+
+@pytest.fixture(scope="module")
+def classifier(model: ClipModel) -> ZeroShotClassifier:
+    return build_classifier(model, NAMES)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> RetainSet:
+    """Two flat pictures a colour, which survive a lossy format."""
+    images, labels = draw_colours(2, 32, torch.Generator().manual_seed(0))
+    return RetainSet(images.mean((2, 3), keepdim=True).expand(-1, 3, 32, 32), labels, NAMES)
+
+
+@pytest.fixture(scope="module")
+def filled_cache(
+    tmp_path_factory: pytest.TempPathFactory, model: ClipModel, classifier: ZeroShotClassifier
+) -> Iterator[Path]:
+    """A cache that holds the retain set made for forgetting red."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIP_UNLEARN_CACHE", str(folder))
+        load_retain_set(model, classifier, ["red"])
+        yield folder
+
+
+def test_a_retain_set_is_read_as_it_was_written(pictures: RetainSet) -> None:
+    again = decode_retain_set(encode_retain_set(pictures))
+    assert again.classnames == NAMES
+    assert torch.equal(again.labels, pictures.labels)
+    assert again.images.shape == pictures.images.shape
+    assert again.images.dtype == torch.float32
+    torch.testing.assert_close(again.images, pictures.images, atol=0.03, rtol=0)
+
+
+def test_the_same_retain_set_gives_the_same_bytes(pictures: RetainSet) -> None:
+    data = encode_retain_set(pictures)
+    assert encode_retain_set(replace(pictures, images=pictures.images.clone())) == data
+    assert encode_retain_set(pictures.without({"red"})) != data
+
+
+def test_every_class_gets_its_pictures_and_the_model_mostly_recognises_them(
+    model: ClipModel, classifier: ZeroShotClassifier
+) -> None:
+    told: list[Progress] = []
+    settings = replace(SHORT, max_steps=40, min_steps=40)
+    made = synthesize_retain_set(
+        model,
+        classifier,
+        images_per_class=2,
+        ascent=settings,
+        generator=torch.Generator().manual_seed(0),
+        on_progress=told.append,
+    )
+    assert made.labels.tolist() == [*range(6), *range(6)]
+    assert (made.classnames, made.source) == (NAMES, "synthetic")
+    assert [(p.step, p.steps) for p in told] == [(step, 40) for step in range(1, 41)]
+    first = classifier.logits(image_features(model, made.images)).argmax(1)
+    assert (first == made.labels).float().mean() > 0.8
+
+
+def test_a_picture_must_win_against_its_own_group_alone(
+    model: ClipModel, classifier: ZeroShotClassifier
+) -> None:
+    def made(groups: list[list[str]]) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(0)
+        found = synthesize_retain_set(
+            model, classifier, groups=groups, ascent=SHORT, generator=generator
+        )
+        return found.images
+
+    whole = made([list(NAMES)])
+    assert torch.equal(whole, made([]))
+    assert torch.equal(whole, made([[*NAMES, "unheard of"], ["unheard of"]]))
+    assert not torch.equal(whole, made([list(NAMES[:2]), list(NAMES[2:])]))
+
+
+def test_the_nearest_classes_come_first_and_forgotten_ones_not_at_all() -> None:
+    angles = torch.tensor([0.0, 0.9, 0.3, 3.0, 0.5])
+    embeddings = torch.stack([angles.cos(), angles.sin()], 1)
+    classifier = ZeroShotClassifier(embeddings, ("a", "b", "c", "d", "e"))
+    assert nearest_classes(classifier, ["a"], {"a"}) == ("c", "e", "b", "d")
+    assert nearest_classes(classifier, ["a"], {"a", "c"}) == ("e", "b", "d")
+    assert nearest_classes(classifier, ["a", "d"], {"a", "d"}) == ("c", "e", "b")
+
+
+def test_of_a_large_task_only_the_nearest_classes_are_made() -> None:
+    angles = torch.linspace(0, 1, MOST_CLASSES + 50)
+    names = tuple(f"class {number}" for number in range(len(angles)))
+    classifier = ZeroShotClassifier(torch.stack([angles.cos(), angles.sin()], 1), names)
+    assert nearest_classes(classifier, [names[0]], {names[0]}) == names[1 : MOST_CLASSES + 1]
+
+
+def test_the_set_is_made_once_and_then_read_even_for_a_model_that_could_make_none(
+    filled_cache: Path,
+    model: ClipModel,
+    classifier: ZeroShotClassifier,
+    trained_model: Callable[[str], ClipModel],
+) -> None:
+    (path,) = filled_cache.iterdir()
+    assert path.name.startswith(model.provenance.root_sha256[:16])
+    first = load_retain_set(model, classifier, ["red"])
+    broken = trained_model("vit")
+    broken.network.state_dict()["visual.proj"].fill_(torch.nan)
+    again = load_retain_set(broken, classifier, ["red"])
+    assert torch.equal(again.images, first.images)
+    assert again.classnames == first.classnames
+    assert set(first.classnames) == set(NAMES) - {"red"}
+    assert list(filled_cache.iterdir()) == [path]
+    assert first.warnings == ()
+
+
+def test_classes_forgotten_earlier_have_no_pictures_either(
+    filled_cache: Path, model: ClipModel, classifier: ZeroShotClassifier
+) -> None:
+    edited = replace(model, provenance=replace(model.provenance, forgotten=("blue", "red")))
+    found = load_retain_set(edited, classifier, ["green"])
+    assert set(found.classnames) == {"yellow", "black", "white"}
+    assert len(found.images) == 6
+    assert sorted(found.labels.tolist()) == [0, 0, 1, 1, 2, 2]
+
+
+def test_a_shipped_set_is_taken_first_without_what_was_forgotten(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: ClipModel,
+    classifier: ZeroShotClassifier,
+    pictures: RetainSet,
+) -> None:
+    monkeypatch.setattr(retain, "SHIPPED", tmp_path / "shipped")
+    monkeypatch.setenv("CLIP_UNLEARN_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "shipped").mkdir()
+    name = f"{model.provenance.root_sha256[:16]}.zip"
+    (tmp_path / "shipped" / name).write_bytes(encode_retain_set(pictures))
+    edited = replace(model, provenance=replace(model.provenance, forgotten=("black",)))
+    found = load_retain_set(edited, classifier, ["red", "white"])
+    assert found.classnames == ("green", "blue", "yellow")
+    assert len(found.images) == 6
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_that_can_not_be_written_costs_a_warning_and_not_the_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: ClipModel,
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CLIP_UNLEARN_CACHE", str(tmp_path / "file" / "cache"))
+    two = build_classifier(model, ("red", "green"))
+    found = load_retain_set(model, two, ["red"])
+    assert found.classnames == ("green",)
+    assert len(found.images) == 2
+    (warning,) = found.warnings
+    assert "CLIP_UNLEARN_CACHE" in warning
+    assert str(tmp_path) in warning
+
+
+def test_the_cache_is_where_the_user_says_or_where_caches_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("CLIP_UNLEARN_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert cache_folder() == tmp_path / "home" / ".cache" / "clip-unlearn"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    assert cache_folder() == tmp_path / "caches" / "clip-unlearn"
+    monkeypatch.setenv("CLIP_UNLEARN_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import torch
+
+from clip_unlearn.synthesis.sets import ForgetSet, RetainSet, SynthesisReport
+
+
+def numbered(count: int) -> torch.Tensor:
+    """Pictures `(count, 3, 2, 2)` of which each is filled with its own number."""
+    return torch.arange(float(count))[:, None, None, None].expand(count, 3, 2, 2)
+
+
+def numbers(images: torch.Tensor) -> list[float]:
+    return [float(value) for value in images[:, 0, 0, 0]]
+
+
+def test_the_last_images_are_held_out_and_no_image_is_in_both_parts() -> None:
+    report = SynthesisReport(5, 5, 100, 1.0)
+    whole = ForgetSet("red", numbered(5), numbered(0), "synthetic", report)
+    parts = whole.hold_out(2)
+    assert numbers(parts.images) == [0, 1, 2]
+    assert numbers(parts.heldout_images) == [3, 4]
+    assert (parts.forget_class, parts.source, parts.report) == ("red", "synthetic", report)
+    assert numbers(whole.images) == [0, 1, 2, 3, 4]
+    assert numbers(whole.hold_out(0).images) == [0, 1, 2, 3, 4]
+
+
+def test_a_retain_set_without_a_class_has_none_of_its_pictures_and_the_same_names_for_others() -> (
+    None
+):
+    whole = RetainSet(
+        numbered(6), torch.tensor([0, 1, 2, 3, 1, 0]), ("a", "b", "c", "d"), "real", ("mind",)
+    )
+    kept = whole.without({"b", "d", "unheard of"})
+    assert kept.classnames == ("a", "c")
+    assert numbers(kept.images) == [0, 2, 5]
+    assert kept.labels.tolist() == [0, 1, 0]
+    assert (kept.source, kept.warnings) == ("real", ("mind",))
+    assert whole.without(set()).labels.tolist() == [0, 1, 2, 3, 1, 0]
+
+
+def test_a_retain_set_without_all_its_classes_is_empty() -> None:
+    none = RetainSet(numbered(2), torch.tensor([0, 1]), ("a", "b")).without({"a", "b"})
+    assert none.images.shape == (0, 3, 2, 2)
+    assert none.labels.tolist() == []
+    assert none.labels.dtype == torch.long
