@@ -142,6 +142,31 @@ def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
         check_output(tmp_path / "file" / "out", overwrite=False)
 
 
+def test_a_new_folder_follows_the_umask_and_so_does_one_that_replaces_another(
+    tmp_path: Path,
+) -> None:
+    before = os.umask(0o027)
+    try:
+        for _ in range(2):
+            with atomic_folder(tmp_path / "out", overwrite=True) as temporary:
+                (temporary / "file").touch()
+            assert (tmp_path / "out").stat().st_mode & 0o777 == 0o750
+            assert (tmp_path / "out" / "file").stat().st_mode & 0o777 == 0o640
+    finally:
+        os.umask(before)
+
+
+def test_a_name_that_no_file_system_takes_is_said_and_one_of_255_bytes_is_taken(
+    tmp_path: Path,
+) -> None:
+    write_bytes(tmp_path / ("x" * 255), b"")  # the temporary name must not be longer
+    with pytest.raises(InputError, match=r"too long\. Choose another --output"):
+        check_output(tmp_path / ("x" * 256), overwrite=False)
+    with pytest.raises(InputError, match=r"too long\. Choose another --output"):
+        write_bytes(tmp_path / ("x" * 256), b"")
+    assert names_in(tmp_path) == ["x" * 255]
+
+
 @pytest.mark.parametrize("mode", [0o500, 0o000])
 def test_no_permission_is_said_before_any_work(tmp_path: Path, mode: int) -> None:
     program = (

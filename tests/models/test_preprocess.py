@@ -42,7 +42,7 @@ def test_pixels_are_what_open_clips_own_transform_gives_up_to_rounding_to_bytes(
     picture = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
     transform = image_transform(48, is_train=False, mean=OPENAI_MEAN, std=OPENAI_STD)
     preprocess = Preprocess(48, OPENAI_MEAN, OPENAI_STD)
-    found = preprocess.normalize(preprocess.pixels(np.asarray(picture)[None]))[0]
+    found = preprocess.normalize(preprocess.pixels(np.array(picture)[None]))[0]
     # two roundings to bytes inside PIL, one a direction, in units of the deviation
     torch.testing.assert_close(found, transform(picture), atol=2 / 255 / min(OPENAI_STD), rtol=0)
 

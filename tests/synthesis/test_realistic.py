@@ -20,7 +20,7 @@ SMALL = Realistic(num_images=6, ascent=AscentSettings(max_steps=30, min_steps=10
 
 @pytest.fixture(scope="module")
 def model(trained_model: Callable[[str], ClipModel]) -> ClipModel:
-    return trained_model("resnet")
+    return trained_model("vit")
 
 
 @pytest.fixture(scope="module")

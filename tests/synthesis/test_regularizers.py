@@ -35,9 +35,7 @@ def test_colourfulness_is_0_for_greys_and_1_for_pure_colours() -> None:
 
 def test_the_pairwise_cosine_is_that_of_the_loop_over_pairs() -> None:
     features = F.normalize(torch.randn(7, 5, generator=seeded()) + 0.5, dim=1)
-    pairs = [
-        float(features[i] @ features[j]) for i in range(7) for j in range(7) if i != j
-    ]  # fmt: skip
+    pairs = [float(a @ b) for i, a in enumerate(features) for j, b in enumerate(features) if i != j]
     assert mean_pairwise_cosine(features) == pytest.approx(sum(pairs) / len(pairs), abs=1e-6)
 
 

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import open_clip
+import pytest
+import torch
+from open_clip.model import CLIP
+from torch import Tensor, nn
+
+from clip_unlearn.training.blocks import encode_image_vit, encode_text, run_block
+from clip_unlearn.training.train import build_clip
+
+CONFIG = {
+    "embed_dim": 8,
+    "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 16, "head_width": 8, "layers": 2},
+    "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def network() -> CLIP:
+    with torch.random.fork_rng(devices=[]):  # open_clip draws from the global generator alone
+        torch.manual_seed(0)
+        network = build_clip(CONFIG).eval().requires_grad_(False)
+    generator = torch.Generator().manual_seed(1)
+    for parameter in network.parameters():  # biases and scales that are not 0 and 1
+        parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+    return network
+
+
+def close(found: Tensor, wanted: Tensor) -> None:
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_block_gives_what_open_clips_forward_gives(network: CLIP, causal: bool) -> None:
+    block = network.transformer.resblocks[1]
+    x = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(2))
+    mask = network.attn_mask[:7, :7] if causal else None
+    close(run_block(block, x, mask), block(x, attn_mask=mask))
+
+
+def test_a_block_scales_its_branches_as_open_clip_does() -> None:
+    block = open_clip.transformer.ResidualAttentionBlock(16, 2, ls_init_value=0.3)
+    x = torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(3))
+    assert not isinstance(block.ls_1, nn.Identity)
+    close(run_block(block, x), block(x))
+
+
+def test_the_image_encoder_gives_what_open_clips_forward_gives(network: CLIP) -> None:
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    close(encode_image_vit(network.visual, images), network.encode_image(images))
+
+
+def test_the_text_encoder_gives_what_open_clips_forward_gives(network: CLIP) -> None:
+    prompts = ["a dog", "a photo of a dog", "", "art of a dog and a cat and a mouse and a frog"]
+    tokens = open_clip.SimpleTokenizer(context_length=12)(prompts)
+    close(encode_text(network, tokens), network.encode_text(tokens))
+    close(encode_text(network, tokens[:1]), network.encode_text(tokens)[:1])
+
+
+def test_gradients_are_those_of_open_clips_forward(network: CLIP) -> None:
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(5))
+    weight = network.visual.conv1.weight.requires_grad_(True)
+    found, wanted = (
+        torch.autograd.grad(encode(images).square().sum(), weight)[0]
+        for encode in (lambda x: encode_image_vit(network.visual, x), network.encode_image)
+    )
+    weight.requires_grad_(False)
+    assert wanted.abs().max() > 1e-2
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
