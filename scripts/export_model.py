@@ -1,6 +1,6 @@
 """Freeze a trained model: round it to half precision and write the folder that ships.
 
-    python scripts/export_model.py emoji-resnet checkpoints/emoji-resnet.pt
+    python scripts/export_model.py emoji-resnet checkpoints/emoji-resnet
 
 Prints its hash and its accuracies on the validation and test pictures, which stand in its card.
 A frozen model is never replaced: every result rests on its hash.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import statistics
 from pathlib import Path
 
@@ -55,7 +56,19 @@ def group_accuracies(
     return found
 
 
-def card_text(recipe: Recipe, sha256: str, measured: dict[Split, dict[str, float]]) -> str:
+def losses(log: Path, every: int = 1000) -> list[tuple[int, str]]:
+    """Steps and losses out of a training log, thinned; a step trained twice counts once."""
+    found = re.findall(r" step (\d+) loss ([\d.]+)", log.read_text("utf-8"))
+    last = {int(step): loss for step, loss in found}
+    return [(step, loss) for step, loss in sorted(last.items()) if step % every == 0]
+
+
+def card_text(
+    recipe: Recipe,
+    sha256: str,
+    measured: dict[Split, dict[str, float]],
+    log: list[tuple[int, str]],
+) -> str:
     """The model card: how it was made, and what it can do."""
 
     def percent(split: Split, group: str) -> str:
@@ -87,6 +100,10 @@ def card_text(recipe: Recipe, sha256: str, measured: dict[Split, dict[str, float
         f"| mean | {100 * statistics.mean(measured['validation'].values()):.1f} | "
         f"{100 * statistics.mean(measured['test'].values()):.1f} |",
         "",
+        "Loss of single batches on the way, each with its own mixed pictures: "
+        + ", ".join(f"{loss} at step {step}" for step, loss in log)
+        + ".",
+        "",
         "Settings:",
         "",
         "```json",
@@ -101,11 +118,11 @@ def main() -> None:
     """Export one model; refuses to replace one."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe")
-    parser.add_argument("weights", type=Path)
+    parser.add_argument("trained", type=Path, help="path of the .pt file and the .log, without")
     parser.add_argument("--output", type=Path, help="the folder; the package's own by default")
     arguments = parser.parse_args()
     recipe, benchmark = load_recipe(arguments.recipe), load_emoji()
-    model = trained_model(recipe, arguments.weights)
+    model = trained_model(recipe, arguments.trained.with_suffix(".pt"))
     excluded = recipe.excluded(benchmark)
     splits: tuple[Split, Split] = ("validation", "test")
     measured = {split: group_accuracies(model, benchmark, excluded, split) for split in splits}
@@ -120,7 +137,7 @@ def main() -> None:
     record = {"description": recipe.description, "measured": measured}
     output = arguments.output or WEIGHTS / recipe.name
     with atomic_folder(output) as folder:
-        card = card_text(recipe, sha256, measured)
+        card = card_text(recipe, sha256, measured, losses(arguments.trained.with_suffix(".log")))
         save_model(model, folder, card=card, provenance=model.provenance, record=record, half=True)
         verify_saved(folder, model)
     print(output, sha256)

@@ -13,7 +13,12 @@ from clip_unlearn.errors import NonFiniteError
 from clip_unlearn.models.clip import ClipModel, image_features, weights_sha256
 from clip_unlearn.models.zero_shot import build_classifier, probabilities
 from clip_unlearn.synthesis.pyramid import Ascent, AscentSettings, ascend
-from clip_unlearn.synthesis.regularizers import colourfulness, random_views, total_variation
+from clip_unlearn.synthesis.regularizers import (
+    colourfulness,
+    mean_pairwise_cosine,
+    random_views,
+    total_variation,
+)
 
 NAMES = tuple(COLOURS)
 LABELS = torch.tensor([0, 2, 0, 3])
@@ -68,6 +73,9 @@ def plain_ascent(model: ClipModel, embeddings: Tensor, settings: AscentSettings)
             cosines = embeddings @ features[row]
             loss = loss - torch.log_softmax(model.logit_scale * cosines, 0)[label]
             loss = loss + settings.cosine_weight * (1 - cosines[label])
+            others = [o for o, own in enumerate(LABELS.tolist()) if own == label and o != row]
+            alike = [features[row] @ features[other] for other in others]
+            loss = loss + settings.diversity * sum(alike, torch.zeros(())) / max(1, len(alike))
         loss = loss + settings.smoothness * total_variation(drawn).sum()
         loss = loss + settings.saturation * colourfulness(drawn).sum()
         optimizer.zero_grad()
@@ -76,6 +84,20 @@ def plain_ascent(model: ClipModel, embeddings: Tensor, settings: AscentSettings)
         optimizer.param_groups[0]["lr"] = rate
         optimizer.step()
     return pictures().detach()
+
+
+def test_diversity_makes_pictures_of_a_class_less_alike_and_leaves_single_ones_alone(
+    model: ClipModel, embeddings: Tensor
+) -> None:
+    def alike(labels: Tensor, diversity: float) -> tuple[Tensor, float]:
+        settings = AscentSettings(max_steps=30, min_steps=30, diversity=diversity)
+        images = run(model, embeddings, settings, labels).images
+        return images, mean_pairwise_cosine(image_features(model, images))
+
+    same = torch.zeros(4, dtype=torch.long)
+    assert alike(same, 10.0)[1] < alike(same, 0.0)[1] - 0.05
+    different = torch.arange(3)
+    assert torch.equal(alike(different, 10.0)[0], alike(different, 0.0)[0])
 
 
 def test_the_ascent_is_plain_adam_while_no_image_leaves(

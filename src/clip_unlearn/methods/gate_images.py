@@ -45,8 +45,9 @@ class GateSettings:
         mixes: blends of each picture of the class with others; 0 to 4.
         quantile: of the other classes' cosines with the class, below which nothing is taken away.
         margin: how far below the runner-up the class is pushed, in logits. Raising it forgets more
-            surely and harms near classes more; 1 to 4.
-        removal: share of the cosine above the floor that is taken away; 1 to 2.
+            surely and harms near classes more; 2 to 6.
+        removal: share of the cosine above the floor that is taken away; 1 to 3. Above 1
+            overshoots: what is learnt on synthetic pictures carries over to real ones in part.
         steps: of the image side, in a round.
         rounds: the most rounds, each from where the last one ended, until enough is forgotten.
         learning_rate: of Adam in the image encoder; 1e-4 to 1e-3.
@@ -69,18 +70,18 @@ class GateSettings:
     forget_views: int = 12
     mixes: int = 2
     quantile: float = 0.5
-    margin: float = 2.0
-    removal: float = 1.2
-    steps: int = 200
+    margin: float = 4.0
+    removal: float = 2.0
+    steps: int = 300
     rounds: int = 2
     learning_rate: float = 3e-4
     batch_size: int = 256
     forget_share: float = 0.25
-    near_share: float = 0.2
+    near_share: float = 0.5
     logit_weight: float = 10.0
     num_layers: int | None = None
     text_steps: int = 150
-    text_push: float = 5.0
+    text_push: float = 1.0
     text_learning_rate: float = 2e-4
     forget_threshold: float = 0.05
 

@@ -31,6 +31,8 @@ class AscentSettings:
         cosine_weight: pull towards the class embedding beside the cross-entropy.
         smoothness: weight of the total variation.
         saturation: weight of the colourfulness.
+        diversity: weight of the mean cosine with the batch's other pictures of the same class.
+            Raising it shows more views of the class, and less typical ones; 0 to 5.
         view_strength: how far the random views of each step differ; 0 to 1.
         leave_probability: an image leaves the batch once its mean probability over the latest
             views is above; raising it gives surer and less varied pictures.
@@ -44,6 +46,7 @@ class AscentSettings:
     cosine_weight: float = 5.0
     smoothness: float = 3.0
     saturation: float = 0.5
+    diversity: float = 1.0
     view_strength: float = 1.0
     leave_probability: float = 0.85
 
@@ -71,13 +74,21 @@ class _Pyramids:
     """Images as a sum of coarse grids and a full-size residual, through a sigmoid."""
 
     def __init__(
-        self, count: int, size: int, settings: AscentSettings, generator: torch.Generator
+        self,
+        count: int,
+        size: int,
+        settings: AscentSettings,
+        generator: torch.Generator,
+        start: Tensor | None,
     ) -> None:
         sides = [min(side, size) for side in settings.grids]
         spread = settings.start_std
         self.size = size
         self.levels = [torch.randn(count, 3, s, s, generator=generator) * spread for s in sides]
         self.levels.append(torch.randn(count, 3, size, size, generator=generator) * 0.2)
+        if start is not None:
+            self.levels = [torch.zeros_like(level) for level in self.levels[:-1]]
+            self.levels.append(torch.logit(start, eps=0.02))
 
     def render(self, levels: Sequence[Tensor]) -> Tensor:
         total = levels[-1]
@@ -112,6 +123,12 @@ class _Adam:
         self.second = [state[rows] for state in self.second]
 
 
+def _likeness(features: Tensor, labels: Tensor) -> Tensor:
+    """Each picture's mean cosine with the others of its class, `(B,)`; 0 where it is alone."""
+    same = (labels[:, None] == labels[None]).to(features.dtype).fill_diagonal_(0)
+    return (features @ features.T * same).sum(1) / same.sum(1).clamp_min(1)
+
+
 def ascend(
     model: ClipModel,
     class_embeddings: Tensor,
@@ -119,6 +136,7 @@ def ascend(
     rivals: Tensor,
     settings: AscentSettings,
     *,
+    start: Tensor | None = None,
     generator: torch.Generator,
     on_step: Callable[[int, int, float], None] = lambda step, accepted, accuracy: None,
 ) -> Ascent:
@@ -132,6 +150,7 @@ def ascend(
         labels: `(B,)`, the class that each picture is to be of.
         rivals: `(B, K)` of bool, the classes that it must win against, its own among them.
         settings: of the ascent.
+        start: `(B, 3, S, S)`, pixels in [0, 1], where the ascent begins; noise without it.
         generator: on the CPU.
         on_step: is told of step, pictures that have left, and the share that is recognised now.
 
@@ -141,7 +160,7 @@ def ascend(
     device, scale = model.device, model.logit_scale
     embeddings = class_embeddings.to(device)
     barred = torch.zeros(rivals.shape).masked_fill(~rivals, -torch.inf).to(device)
-    pyramids = _Pyramids(len(labels), model.preprocess.size, settings, generator)
+    pyramids = _Pyramids(len(labels), model.preprocess.size, settings, generator, start)
     levels = [level.to(device) for level in pyramids.levels]
     adam, wanted = _Adam(levels), labels.to(device)
     images = torch.zeros(len(labels), 3, pyramids.size, pyramids.size)
@@ -163,6 +182,7 @@ def ascend(
             + settings.cosine_weight * (1 - own).sum()
             + settings.smoothness * total_variation(pictures).sum()
             + settings.saturation * colourfulness(pictures).sum()
+            + settings.diversity * _likeness(features, wanted).sum()
         )
         if not torch.isfinite(loss):
             raise NonFiniteError(
