@@ -134,7 +134,11 @@ def main() -> None:
             found,
         )
     sha256 = model.provenance.root_sha256
-    record = {"description": recipe.description, "measured": measured}
+    record = {
+        "description": recipe.description,
+        "measured": measured,
+        "never_seen": sorted(excluded),
+    }
     output = arguments.output or WEIGHTS / recipe.name
     with atomic_folder(output) as folder:
         card = card_text(recipe, sha256, measured, losses(arguments.trained.with_suffix(".log")))

@@ -62,7 +62,8 @@ def main() -> None:
     made = result.forget_sets[0].images[:SYNTHETIC]
     side = SYNTHETIC // 2
     figure = Figure(figsize=(1.45 * (len(rows) + 2), 2.6), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=[2.4, len(rows)])
+    (parts,) = figure.subfigures(1, 2, squeeze=False, width_ratios=[2.4, len(rows)])
+    left, right = parts
     left.suptitle(f"made of “{name}”, no data", fontsize=9)
     strip = made.reshape(2, side, *made.shape[1:]).permute(0, 3, 1, 4, 2)
     axes = left.subplots()

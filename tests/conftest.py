@@ -46,12 +46,17 @@ def draw_colours(count: int, size: int, generator: torch.Generator) -> tuple[Ten
     return (base + 0.15 * noise + 0.05 * shade).clamp(0, 1), labels
 
 
-def _train(network: CLIP, preprocess: Preprocess, prompts: list[Tensor]) -> None:
+def _train(
+    network: CLIP, preprocess: Preprocess, prompts: list[Tensor], colours: tuple[str, ...]
+) -> None:
+    seen = torch.tensor([list(COLOURS).index(name) for name in colours])
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(network.parameters(), lr=2e-3)
     network.train()
     for step in range(60):
         images, labels = draw_colours(4, preprocess.size, generator)
+        rows = torch.isin(labels, seen)
+        images, labels = images[rows], torch.searchsorted(seen, labels[rows])
         features = F.normalize(network.encode_image(preprocess.normalize(images)), dim=-1)
         text = F.normalize(network.encode_text(prompts[step % len(prompts)]), dim=-1)
         loss = F.cross_entropy(20 * features @ text.T, labels)
@@ -62,14 +67,16 @@ def _train(network: CLIP, preprocess: Preprocess, prompts: list[Tensor]) -> None
 
 
 @cache
-def _trained(tower: str) -> ClipModel:
+def _trained(tower: str, without: str = "") -> ClipModel:
     config = {"embed_dim": 16, "vision_cfg": TOWERS[tower], "text_cfg": TEXT}
+    colours = tuple(name for name in COLOURS if name != without)
     with torch.random.fork_rng(devices=[]):  # open_clip draws from the global generator alone
         torch.manual_seed(0)
         network = build_network(config)
     tokenizer, preprocess = build_tokenizer(config), Preprocess(32, OPENAI_MEAN, OPENAI_STD)
     templates = (FORGET_TEMPLATE, EVALUATION_TEMPLATE)
-    _train(network, preprocess, [tokenizer([t.format(c) for c in COLOURS]) for t in templates])
+    prompts = [tokenizer([t.format(c) for c in colours]) for t in templates]
+    _train(network, preprocess, prompts, colours)
     provenance = Provenance(tower, tower, weights_sha256(network))
     return ClipModel(network, tokenizer, preprocess, config, provenance)
 
@@ -78,6 +85,15 @@ def _trained(tower: str) -> ClipModel:
 def trained_model() -> Callable[[str], ClipModel]:
     """A fresh copy of a model trained on the colours: of tower `resnet` or `vit`."""
     return lambda tower: copy.deepcopy(_trained(tower))
+
+
+@pytest.fixture(scope="session")
+def oracle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved model of tower `resnet` that was trained without red."""
+    folder, model = tmp_path_factory.mktemp("oracle"), _trained("resnet", without="red")
+    record = {"never_seen": ["red"]}
+    save_model(model, folder, card="# oracle\n", provenance=model.provenance, record=record)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from clip_unlearn.errors import InputError, NonFiniteError, UnknownNameError
 from clip_unlearn.methods.base import UnlearnRequest, methods
-from clip_unlearn.methods.lipschitz import LayerSchedule, Lipschitz
+from clip_unlearn.methods.layer_selection import LayerSchedule
+from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.methods.synthetic_accuracy import synthetic_accuracy
 from clip_unlearn.models.clip import ClipModel, weights_sha256
 from clip_unlearn.models.edit import Edit
@@ -66,6 +67,23 @@ def test_the_paper_preset_has_the_published_settings() -> None:
             "text": starts[1] + more,
         }
     assert paper.forget_template == "A picture of {}"
+
+
+@pytest.mark.parametrize(
+    ("preset", "off"),
+    [
+        ("image_only", "use_text_term"),
+        ("text_only", "use_image_term"),
+        ("no_selection", "select_layers"),
+        ("no_clamp", "clamp_noise"),
+    ],
+)
+def test_an_ablation_is_the_published_method_with_one_thing_taken_away(
+    preset: str, off: str
+) -> None:
+    paper, without = Lipschitz.preset("paper"), {off: False}
+    assert getattr(paper, off)
+    assert dataclasses.asdict(Lipschitz.preset(preset)) == dataclasses.asdict(paper) | without
 
 
 def test_it_is_registered_and_is_not_the_default() -> None:

@@ -21,6 +21,12 @@ def test_the_mean_becomes_0_and_one_deviation_more_1() -> None:
     torch.testing.assert_close(found[1], torch.ones(3, 2, 2))
 
 
+def test_pixels_come_back_from_the_normalisation() -> None:
+    preprocess = Preprocess(2, OPENAI_MEAN, OPENAI_STD)
+    images = torch.rand(2, 3, 2, 2, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(preprocess.denormalize(preprocess.normalize(images)), images)
+
+
 @pytest.mark.parametrize("mode", ["bicubic", "bilinear"])
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_pictures_are_resized_and_cut_as_torchvision_does_it(

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 
 import torch
 
+from clip_unlearn.errors import InputError, shown, unknown_name
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.edit import Edit
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
@@ -86,3 +87,24 @@ methods: Registry[type[Method]] = Registry("method", "clip_unlearn.methods", "cl
 def settings_of(method: Method) -> dict[str, Any]:
     """A method's hyper-parameters as plain values, for provenance."""
     return dataclasses.asdict(method)  # type: ignore[call-overload, no-any-return]
+
+
+def preset_settings(kind: type[Method], name: str) -> Mapping[str, Any]:
+    """A preset's settings; `UnknownNameError` for a name that the method hasn't."""
+    if name not in kind.presets:
+        where = f"of {kind.name}"
+        raise unknown_name("preset", name, list(kind.presets), where, "clip-unlearn methods")
+    return kind.presets[name]
+
+
+def require_images(request: UnlearnRequest) -> None:
+    """Refuse a request with a class of which there are no images.
+
+    Raises:
+        InputError: naming the class.
+    """
+    for forget_set in request.forget_sets:
+        if len(forget_set.images) == 0:
+            raise InputError(
+                f"There are no images of {shown(forget_set.forget_class)}. Synthesise some first."
+            )

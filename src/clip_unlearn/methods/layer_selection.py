@@ -11,6 +11,19 @@ from clip_unlearn.models.layers import Side
 
 
 @dataclass(frozen=True)
+class LayerSchedule:
+    """How many tensors of each encoder are updated, stage by stage.
+
+    Attributes:
+        visual: of the image encoder, capped at what can move.
+        text: of the text encoder, capped likewise.
+    """
+
+    visual: tuple[int, ...]
+    text: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class LayerSelection:
     """What was chosen, and by which figures.
 

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
-from clip_unlearn.errors import InputError, NonFiniteError, shown, unknown_name
-from clip_unlearn.methods.base import UnlearnRequest, methods
-from clip_unlearn.methods.layer_selection import select_layers
+from clip_unlearn.errors import InputError, NonFiniteError, shown
+from clip_unlearn.methods.base import UnlearnRequest, methods, preset_settings
+from clip_unlearn.methods.layer_selection import LayerSchedule, select_layers
 from clip_unlearn.methods.lipschitz_loss import encode_perturbed, gaussian_noise, lipschitz_loss
 from clip_unlearn.methods.provenance import provenance_of
 from clip_unlearn.methods.snapshots import OriginalValues, StepSnapshot, update, write_values
@@ -37,24 +37,19 @@ from clip_unlearn.progress import OnProgress, Progress, ignore
 from clip_unlearn.synthesis.sets import ForgetSet
 from clip_unlearn.templates import FORGET_TEMPLATE
 
-
-@dataclass(frozen=True)
-class LayerSchedule:
-    """How many tensors of each encoder are updated, stage by stage.
-
-    Attributes:
-        visual: of the image encoder, capped at what can move.
-        text: of the text encoder, capped likewise.
-    """
-
-    visual: tuple[int, ...]
-    text: tuple[int, ...]
+_RESNET_LAYERS = LayerSchedule(visual=(5, 7, 10, 13, 15, 20, 25), text=(5, 7, 12, 18, 25, 30, 35))
+_TRANSFORMER_LAYERS = LayerSchedule(
+    visual=(25, 27, 30, 33, 35, 40, 45), text=(25, 27, 30, 33, 35, 40, 45)
+)
 
 
 @methods.register("lipschitz", "smooths both encoders around synthetic images (the paper's)")
 @dataclass(frozen=True)
 class Lipschitz:
     """Lipschitz smoothing of both encoders; the defaults are the published settings.
+
+    The other presets are the paper's ablations, each with one thing taken away. Real pictures in
+    place of synthetic ones are a matter of the request's forget sets.
 
     Attributes:
         noise_stds: standard deviation of the perturbations by stage, in CLIP's normalisation.
@@ -79,12 +74,8 @@ class Lipschitz:
     """
 
     noise_stds: tuple[float, ...] = (0.1, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0)
-    resnet_layers: LayerSchedule = LayerSchedule(
-        visual=(5, 7, 10, 13, 15, 20, 25), text=(5, 7, 12, 18, 25, 30, 35)
-    )
-    transformer_layers: LayerSchedule = LayerSchedule(
-        visual=(25, 27, 30, 33, 35, 40, 45), text=(25, 27, 30, 33, 35, 40, 45)
-    )
+    resnet_layers: LayerSchedule = _RESNET_LAYERS
+    transformer_layers: LayerSchedule = _TRANSFORMER_LAYERS
     num_perturbations: int = 25
     learning_rate: float = 5e-5
     weight_decay: float = 0.2
@@ -105,7 +96,14 @@ class Lipschitz:
     uses_retain_set: ClassVar[bool] = False
     uses_heldout_images: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {"default": {}, "paper": {}}
+        {
+            "default": {},
+            "paper": {},
+            "image_only": {"use_text_term": False},
+            "text_only": {"use_image_term": False},
+            "no_selection": {"select_layers": False},
+            "no_clamp": {"clamp_noise": False},
+        }
     )
 
     def __post_init__(self) -> None:
@@ -131,11 +129,7 @@ class Lipschitz:
     @classmethod
     def preset(cls, name: str) -> Self:
         """The method with a preset's settings; `UnknownNameError` for a name it hasn't."""
-        if name not in cls.presets:
-            raise unknown_name(
-                "preset", name, list(cls.presets), f"of {cls.name}", "clip-unlearn methods"
-            )
-        return cls(**cls.presets[name])
+        return cls(**preset_settings(cls, name))
 
     def num_layers(self, family: Family, stage: int) -> dict[Side, int]:
         """How many tensors of each encoder a stage updates."""

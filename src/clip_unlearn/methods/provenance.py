@@ -21,13 +21,23 @@ def provenance_of(
         steps: a record of each step.
         generator: as it was given, for its seed.
     """
-    seen = {"synthetic": "synthetic", "real": "forget"}
     return {
         "method": method.name,
         "settings": settings_of(method),
         "forget_classes": list(request.forget_classes),
-        "data_seen": sorted({seen[forget_set.source] for forget_set in request.forget_sets}),
+        "data_seen": data_seen(method, request),
         "seed": generator.initial_seed(),
         "steps": steps,
         "versions": {"torch": torch.__version__, "open_clip_torch": version("open_clip_torch")},
     }
+
+
+def data_seen(method: Method, request: UnlearnRequest) -> list[str]:
+    """What a fit was given: the request's pictures by where they came from, if it uses them."""
+    used = set()
+    if {"synthetic", "forget"} & set(method.data_seen):
+        own = {"synthetic": "synthetic", "real": "forget"}
+        used |= {own[forget_set.source] for forget_set in request.forget_sets}
+    if method.uses_retain_set and request.retain_set is not None:
+        used.add({"synthetic": "synthetic", "real": "retain"}[request.retain_set.source])
+    return sorted(used) or list(method.data_seen)

@@ -40,6 +40,12 @@ class Preprocess:
         std = images.new_tensor(self.std)[:, None, None]
         return (images - mean) / std
 
+    def denormalize(self, images: Tensor) -> Tensor:
+        """Pixels of images `(B, 3, H, W)` in CLIP's normalisation; in [0, 1] if they were."""
+        mean = images.new_tensor(self.mean)[:, None, None]
+        std = images.new_tensor(self.std)[:, None, None]
+        return images * std + mean
+
     def fit(self, images: Tensor) -> Tensor:
         """Images resized by their shorter side and cut to the centre, as open_clip does it.
 

@@ -32,16 +32,28 @@ def encode_text_cut(network: CLIP, tokens: Tensor, length: int | None = None) ->
     """
     if network.text_pool_type != "argmax" or network.attn_mask is None:
         return cast(Tensor, network.encode_text(tokens))
-    length = length or prompt_length(tokens)
-    tokens = tokens[:, :length]
-    dtype = network.transformer.get_cast_dtype()
-    x = network.token_embedding(tokens).to(dtype) + network.positional_embedding[:length].to(dtype)
-    x = network.transformer(x, attn_mask=network.attn_mask[:length, :length])
-    x = network.ln_final(x)
-    pooled = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
+    pooled = pooled_text(network, tokens, length)
     if isinstance(network.text_projection, torch.nn.Linear):
         return cast(Tensor, network.text_projection(pooled))
     features: Tensor = (
         pooled if network.text_projection is None else pooled @ network.text_projection
     )
     return features
+
+
+def pooled_text(network: CLIP, tokens: Tensor, length: int | None = None) -> Tensor:
+    """What the text projection is given, `(N, W)`: the last layer norm's output at the end token.
+
+    Args:
+        network: with causal attention, pooling the end token.
+        tokens: `(N, L)` token ids.
+        length: how many tokens are kept; the longest prompt's where it is not given.
+    """
+    length = length or prompt_length(tokens)
+    tokens = tokens[:, :length]
+    dtype = network.transformer.get_cast_dtype()
+    x = network.token_embedding(tokens).to(dtype) + network.positional_embedding[:length].to(dtype)
+    x = network.transformer(x, attn_mask=network.attn_mask[:length, :length])
+    x = network.ln_final(x)
+    pooled: Tensor = x[torch.arange(len(x), device=x.device), tokens.argmax(dim=-1)]
+    return pooled

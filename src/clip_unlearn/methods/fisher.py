@@ -1,0 +1,54 @@
+"""How much each weight matters to what a model says of pictures: the diagonal of the Fisher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from clip_unlearn.methods.zero_shot_task import Labelled, ZeroShotTask
+from clip_unlearn.progress import OnProgress, Progress
+
+
+def diagonal_fisher(
+    task: ZeroShotTask,
+    parameters: Mapping[str, Parameter],
+    pictures: Labelled,
+    *,
+    stage: str,
+    on_progress: OnProgress,
+) -> dict[str, Tensor]:
+    """Mean over pictures of the squared gradient of the log-likelihood of their labels.
+
+    With the pictures' own labels it is the empirical Fisher; with labels drawn from the model's
+    answers an unbiased estimate of the true one. Batch-wise gradients would not do: the square of a
+    mean is not the mean of squares.
+
+    Args:
+        task: whose model answers.
+        parameters: by name; they must require gradients.
+        pictures: one or more.
+        stage: what this is called in progress reports.
+        on_progress: is told of every picture.
+    """
+    weights = list(parameters.values())
+    totals = [torch.zeros_like(weight) for weight in weights]
+    for row in range(len(pictures)):
+        loss = task.cross_entropy(pictures[torch.tensor([row])])
+        gradients = torch.autograd.grad(loss, weights, allow_unused=True)
+        for total, gradient in zip(totals, gradients, strict=True):
+            if gradient is not None:
+                total.addcmul_(gradient, gradient)
+        on_progress(Progress("forgetting", row + 1, len(pictures), stage))
+    return {n: total / len(pictures) for n, total in zip(parameters, totals, strict=True)}
+
+
+@torch.no_grad()
+def with_drawn_labels(
+    task: ZeroShotTask, pictures: Labelled, *, generator: torch.Generator
+) -> Labelled:
+    """The pictures, each with a label drawn from what the model says of it."""
+    answers = task.fixed_logits(pictures.images).softmax(1).cpu()
+    return Labelled(pictures.images, torch.multinomial(answers, 1, generator=generator)[:, 0])
