@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clip_unlearn.cli import options
+from clip_unlearn.cli.audit import print_report
 from clip_unlearn.cli.bars import progress_bar
 from clip_unlearn.cli.console import between, duration, percent, print_table, warn, write_document
 
@@ -42,6 +43,9 @@ def forget(
         bool,
         typer.Option("--no-evidence", help="Keep no pictures of the class and no figures apart."),
     ] = False,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Try to bring the classes back, and say what came.")
+    ] = False,
     as_json: options.Json = False,
     json_file: options.JsonFile = None,
 ) -> None:
@@ -68,6 +72,7 @@ def forget(
         output=output,
         overwrite=overwrite,
         evidence=not no_evidence,
+        audit=audit,
     )
 
     def announce(estimate: Estimate) -> None:
@@ -109,4 +114,6 @@ def print_result(result: ForgetResult) -> None:
         numbers_from=1,
     )
     warn(result.warnings)
+    if result.audit is not None:
+        print_report(result.audit)
     typer.echo(f"Saved in {result.output} after {duration(result.seconds)}.")

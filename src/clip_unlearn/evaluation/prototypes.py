@@ -43,8 +43,8 @@ def spread(count: int, wanted: int = SUPPORTS) -> list[int]:
     return [(2 * place + 1) * count // (2 * wanted) for place in range(wanted)]
 
 
-def rotated_supports(splits: Sequence[str]) -> list[list[int]]:
-    """For each picture of a class, the positions of the up to four pictures that stand for it.
+def rotated_supports(splits: Sequence[str], wanted: int = SUPPORTS) -> list[list[int]]:
+    """For each picture of a class, the positions of the few pictures that stand for it.
 
     They are spread over the pictures of the *other* splits, beginning after the picture itself:
     near-copies share a split, so a picture never competes with its twin's help, just as the test
@@ -52,13 +52,14 @@ def rotated_supports(splits: Sequence[str]) -> list[list[int]]:
 
     Args:
         splits: of each picture, in a fixed order.
+        wanted: how many stand for it, at most.
     """
     count = len(splits)
     rotation = []
     for own, split in enumerate(splits):
         following = [(own + step) % count for step in range(1, count)]
         others = [place for place in following if splits[place] != split]
-        rotation.append([others[place] for place in spread(len(others))])
+        rotation.append([others[place] for place in spread(len(others), wanted)])
     return rotation
 
 

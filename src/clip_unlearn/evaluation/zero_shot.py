@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, get_args
 
 from clip_unlearn.data.tasks import Task
 from clip_unlearn.evaluation.data import EvaluationData
@@ -14,6 +14,7 @@ from clip_unlearn.evaluation.figures import (
     Figure,
     FigureName,
     GroupFigures,
+    Question,
 )
 from clip_unlearn.evaluation.questions import ask
 from clip_unlearn.models.clip import Encoder, image_features
@@ -104,22 +105,44 @@ def evaluate(
     reference = original or OriginalText(own)
     # no encoder takes an empty batch
     features = image_features(model, data.images) if len(data.images) else own.class_embeddings[:0]
-    answers = ask(data, features, own, reference.classifier if shared_space else None)
-    kept = _kept_by_group(answers["within_group"], data)
-    neighbours = reference.nearest(data.forget_classes, data.left_out)
+    asked = ask(data, features, own, reference.classifier if shared_space else None)
+    answers = [answer for given in asked.values() for answer in given]
+    return count(answers, data, reference, shared_space=shared_space)
+
+
+def count(
+    answers: Iterable[Answer],
+    data: EvaluationData,
+    original: OriginalText,
+    *,
+    shared_space: bool = True,
+) -> Evaluation:
+    """The figures that answers add up to; nothing is asked again.
+
+    Args:
+        answers: of one model, in the order of its evaluation.
+        data: what they were given on; its `left_out` may be another than when they were asked.
+        original: the original's text, for the nearest classes.
+        shared_space: whether the swap was asked.
+    """
+    asked: dict[Question, list[Answer]] = {question: [] for question in get_args(Question)}
+    for answer in answers:
+        asked[answer.question].append(answer)
+    kept = _kept_by_group(asked["within_group"], data)
+    neighbours = original.nearest(data.forget_classes, data.left_out)
     transfer_groups = tuple(g for g in data.task.transfer_groups if g not in data.forget_groups)
-    others = [a for a in answers["all_classes"] if a.label not in data.left_out]
+    others = [a for a in asked["all_classes"] if a.label not in data.left_out]
     forgotten = data.forget_classes
     parts: dict[FigureName, Parts] = {
-        "forget_accuracy": _by_class(answers["within_group"], forgotten),
+        "forget_accuracy": _by_class(asked["within_group"], forgotten),
         "retain_accuracy": {f"the rest of {group}": kept[group] for group in data.forget_groups},
         "transfer_accuracy": {group: kept[group] for group in transfer_groups},
         "all_classes_accuracy": {"any other class": others},
         "neighbour_accuracy": {"the nearest classes": [a for a in others if a.label in neighbours]},
-        "image_side_accuracy": _by_class(answers["image_side"], forgotten if shared_space else ()),
-        "prototype_accuracy": _by_class(answers["prototype"], forgotten),
-        "zero_line": _by_class(answers["zero_line"], [t.classname for t in data.control_trials]),
-        "heldout_style_accuracy": _by_class(answers["heldout_style"], forgotten),
+        "image_side_accuracy": _by_class(asked["image_side"], forgotten if shared_space else ()),
+        "prototype_accuracy": _by_class(asked["prototype"], forgotten),
+        "zero_line": _by_class(asked["zero_line"], [t.classname for t in data.control_trials]),
+        "heldout_style_accuracy": _by_class(asked["heldout_style"], forgotten),
     }
     if not forgotten:  # then the other figures have no meaning, and are not missed
         parts = {name: parts[name] for name in _WHATEVER_IS_FORGOTTEN}
@@ -134,7 +157,7 @@ def evaluate(
         forget_groups=data.forget_groups,
         transfer_groups=transfer_groups,
         neighbours=neighbours,
-        answers=tuple(answer for own_answers in answers.values() for answer in own_answers),
+        answers=tuple(answer for given in asked.values() for answer in given),
         warnings=(*data.warnings, *_unmeasured(parts)),
     )
 

@@ -78,6 +78,7 @@ class ForgetJob(Job):
         output: the folder to make; named after model and classes where it is not given.
         overwrite: replace it if it exists.
         evidence: keep images and figures under `evidence/`; they show the forgotten class.
+        audit: try to bring the classes back as well, see `pipeline.audit`.
     """
 
     _: KW_ONLY
@@ -87,6 +88,7 @@ class ForgetJob(Job):
     output: Path | str | None = None
     overwrite: bool = False
     evidence: bool = True
+    audit: bool = False
 
     def output_folder(self) -> Path:
         """Where the result goes."""

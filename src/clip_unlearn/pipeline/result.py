@@ -10,6 +10,7 @@ from typing import Any
 from clip_unlearn.evaluation.compare import TableRow, render_table, robust_score, score
 from clip_unlearn.evaluation.figures import Evaluation
 from clip_unlearn.models.edit import Edit
+from clip_unlearn.pipeline.audit_report import AuditReport
 from clip_unlearn.synthesis.sets import ForgetSet, SynthesisReport
 
 
@@ -36,6 +37,7 @@ class ForgetResult:
             larger work before, what goes beyond that.
         versions: of what computed it.
         warnings: what a reader must know.
+        audit: what attacks found, where they were asked for.
     """
 
     forget_classes: tuple[str, ...]
@@ -55,6 +57,7 @@ class ForgetResult:
     peak_memory_bytes: int
     versions: Mapping[str, str]
     warnings: tuple[str, ...]
+    audit: AuditReport | None = None
 
     @property
     def table(self) -> Sequence[TableRow]:
@@ -84,6 +87,7 @@ class ForgetResult:
             "versions": dict(self.versions),
             "clip_benchmark": clip_benchmark_rows(self.after, self.task, str(self.output)),
             "warnings": list(self.warnings),
+            "audit": self.audit and self.audit.as_json(),
         }
 
 

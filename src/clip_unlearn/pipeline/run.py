@@ -17,6 +17,7 @@ from clip_unlearn.pipeline.choice import choose_method, choose_synthesizer, pres
 from clip_unlearn.pipeline.clock import Clock
 from clip_unlearn.pipeline.estimate import Estimate, estimate
 from clip_unlearn.pipeline.forget_sets import make_forget_sets
+from clip_unlearn.pipeline.inspect import audit_forgotten
 from clip_unlearn.pipeline.known import refuse_forgotten, refuse_unknown
 from clip_unlearn.pipeline.log import Log
 from clip_unlearn.pipeline.memory import peak_resident_bytes
@@ -106,6 +107,8 @@ def run(
     after = evaluate(model, data, original=original)
     log(Progress("evaluation", 2, 2, "after"))
     clock.lap("evaluation after")
+    report = audit_forgotten(job, setting, model, on_progress=log) if job.audit else None
+    clock.lap("audit")
 
     output = job.output_folder()
     warnings = (
@@ -133,6 +136,7 @@ def run(
         peak_memory_bytes=0,
         versions=versions(),
         warnings=tuple(dict.fromkeys(warnings)),
+        audit=report,
     )
     forgotten = (*model.provenance.forgotten, *forget_classes)
     provenance = dataclasses.replace(model.provenance, forgotten=forgotten)

@@ -1,0 +1,34 @@
+"""The thresholds of every verdict, in one place.
+
+They are fixed on the benchmark's tuning classes, never on those that are reported, so that each
+kind of fake fails and a model that never saw the class passes in 95 % of cases or more.
+"""
+
+from __future__ import annotations
+
+# How far the class may lie above what was never seen. Raise it if models that never saw a class
+# fail for differences that nobody would act on; lower it if fakes lie within it.
+MARGIN = 0.05
+
+# The chance of failing a model that has forgotten, over all attacks together (Holm over attacks,
+# Simes over the variants of each). Lower it if
+# models that never saw the class fail in more than 5 % of cases.
+LEVEL = 0.05
+
+# How sure an attack must be that the *original* knows the class, on the very same pictures, before
+# it is trusted. Lower it if too few attacks are trusted; fakes of the tuning classes must still
+# fail in 95 % of cases.
+POWER = 0.8
+
+# Pictures of the class below which nothing is claimed: with four, even 4 of 4 against 0 of 4 is
+# no more than 1 in 70 by chance, which does not survive the correction. Raise it with the number
+# of attacks.
+MIN_PICTURES = 5
+
+# How many of its own accuracy on other classes a model must keep when the original's text names
+# its pictures, to count as living in the original's space. Models trained apart keep next to
+# nothing, edited ones nearly all; anything between the two will do.
+SHARED_SPACE = 0.5
+
+# Classes of a user's own task that stand in where nothing else was never seen, at most.
+MOST_CONTROLS = 12

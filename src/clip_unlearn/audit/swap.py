@@ -1,0 +1,109 @@
+"""Component swap: parts of the original put back, one at a time.
+
+What only one encoder, or only the last projection, has forgotten comes back with it (VL-Eraser).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from clip_unlearn.audit.asking import recognised
+from clip_unlearn.audit.base import AttackRow, attacks
+from clip_unlearn.audit.compare import Ask, compare
+from clip_unlearn.audit.context import AuditContext, Subject, Suspect, index
+from clip_unlearn.audit.copies import changed_copy, encoded_again
+from clip_unlearn.audit.rules import SHARED_SPACE
+from clip_unlearn.audit.statistics import Outcomes
+from clip_unlearn.errors import InputError
+from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.layers import Side
+from clip_unlearn.models.projections import final_projection
+
+_APART = "The two models do not share a space: they were trained apart, and swap has no meaning."
+
+
+@attacks.register("swap", "puts the original's text encoder, image encoder or projection back")
+@dataclass(frozen=True)
+class Swap:
+    """Parts of the original in the unlearned model; `nothing` is the model as it is."""
+
+    name: ClassVar[str] = "swap"
+    data_seen: ClassVar[tuple[str, ...]] = ("none",)
+
+    def run(self, context: AuditContext) -> list[AttackRow]:
+        """Rows by the part put back."""
+        original, unlearned = context.original, context.unlearned
+        rows = compare(context, self, "nothing", _asking(context, unlearned), zero_line="names")
+        if not shares_space(context):
+            apart = compare(context, self, "any part", _asking(context, unlearned), doubt=_APART)
+            return rows + [
+                replace(row, applies=False, figures={}, intervals={}, excess=None, p_value=None)
+                for row in apart
+            ]
+        hybrids = {
+            "text encoder": replace(unlearned, classifier=original.classifier),
+            "image encoder": replace(unlearned, features=original.features),
+            "last projection": _with_projections(context),
+        }
+        for part, hybrid in hybrids.items():
+            rows += compare(
+                context,
+                self,
+                part,
+                _asking(context, hybrid),
+                zero_line="names",
+                with_oracle=False,
+                without=_asking(context, unlearned),
+            )
+        return rows
+
+
+def _asking(context: AuditContext, hybrid: Suspect) -> Ask:
+    def ask(suspect: Suspect, subjects: Sequence[Subject]) -> Outcomes:
+        asked = hybrid if suspect is context.unlearned else suspect
+        return {s.name: recognised(asked, context, s) for s in subjects}
+
+    return ask
+
+
+def _with_projections(context: AuditContext) -> Suspect:
+    model = context.unlearned.model
+    back = context.original.model.network.state_dict()
+    copy = changed_copy(model, {name: back[name] for name in _projections(model)})
+    return encoded_again(context, context.unlearned, copy)
+
+
+def _projections(model: ClipModel) -> list[str]:
+    """Names of the tensors of both last projections; an encoder that has none is left out."""
+    names: list[str | None] = []
+    sides: tuple[Side, Side] = ("visual", "text")
+    for side in sides:
+        with contextlib.suppress(InputError):
+            found = final_projection(model.network, side)
+            names += [found.weight, found.bias]
+    return [name for name in names if name is not None]
+
+
+def shares_space(context: AuditContext) -> bool:
+    """Whether the original's text means anything to the unlearned model's image encoder.
+
+    Measured on the other classes of the forgotten ones' groups, since any file may be given: it
+    does if their pictures keep half of the accuracy that they have with the model's own text.
+    """
+    own, foreign = context.unlearned, context.original.classifier
+    if own.classifier.class_embeddings.shape != foreign.class_embeddings.shape:
+        return False
+    gone = {subject.name for subject in context.forgotten}
+    right, kept = 0, 0
+    for group in dict.fromkeys(subject.group for subject in context.forgotten):
+        names = [n for n in context.task.groups[group] if n not in gone]
+        for label, name in enumerate(names):
+            features = own.features[index(context.album.rows.get(name, ()))]
+            by_own = own.classifier.subset(names).logits(features).argmax(1)
+            by_foreign = foreign.subset(names).logits(features).argmax(1)
+            right += int((by_own == label).sum())
+            kept += int((by_foreign == label).sum())
+    return kept >= SHARED_SPACE * right

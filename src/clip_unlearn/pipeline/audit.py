@@ -1,0 +1,90 @@
+"""Audit a model: try to bring back what it should have forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clip_unlearn.errors import InputError
+from clip_unlearn.pipeline.request import Job
+from clip_unlearn.pipeline.sources import early_setting
+from clip_unlearn.progress import OnProgress, ignore
+from clip_unlearn.runs import check_output
+
+if TYPE_CHECKING:
+    from clip_unlearn.pipeline.audit_report import AuditReport
+
+
+@dataclass(frozen=True)
+class AuditJob(Job):
+    """Two models, before and after, and the classes that the second should not know.
+
+    Models are folders, files of weights, or embedded names; `model` is the original.
+
+    Attributes:
+        forget_classes: those that the unlearned model's record names, where none is given.
+        unlearned: the model that is judged.
+        oracle: a model that never saw the classes; the embedded one where there is one.
+        attacks: names of registered attacks; all where none is given.
+        output: a folder to write the report to; none is written without it.
+        overwrite: replace it if it exists.
+
+    Raises:
+        InputError: if no unlearned model is given.
+    """
+
+    forget_classes: Sequence[str] = ()
+    _: KW_ONLY
+    unlearned: Path | str = ""
+    oracle: Path | str | None = None
+    attacks: Sequence[str] = ()
+    output: Path | str | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a job without a model to judge."""
+        super().__post_init__()
+        if not str(self.unlearned):
+            raise InputError("No model to audit is given. Give the folder that forget wrote.")
+
+
+def audit(job: AuditJob, *, on_progress: OnProgress = ignore) -> AuditReport:
+    """Run the attacks, and say what they say together.
+
+    Args:
+        job: what is asked for.
+        on_progress: is told of every attack.
+
+    Raises:
+        UnknownToModelError: if the original does not know a class.
+        ClipUnlearnError: for anything else that a user can put right; nothing is written either.
+    """
+    if job.output is not None:
+        check_output(Path(job.output), overwrite=job.overwrite)
+    if not job.forget_classes:
+        job = replace(job, forget_classes=recorded_classes(str(job.unlearned)))
+    setting = early_setting(job)
+
+    from clip_unlearn.pipeline.inspect import inspect  # torch comes with it
+
+    return inspect(job, setting, on_progress=on_progress)
+
+
+def recorded_classes(unlearned: str) -> tuple[str, ...]:
+    """The classes that a folder's record says were forgotten.
+
+    Raises:
+        InputError: if it says nothing.
+    """
+    from clip_unlearn.models.folder import provenance_in, read_record
+
+    record = read_record(Path(unlearned.removeprefix("local-dir:")))
+    found = provenance_in(record, unlearned)
+    if found is None or not found.forgotten:
+        raise InputError(
+            f"{unlearned} does not say which classes it has forgotten. Give them with "
+            "--forget-class."
+        )
+    return found.forgotten

@@ -1,0 +1,251 @@
+"""The audit from top to bottom, once what was asked for has been checked."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clip_unlearn.audit.prepare import build_context
+from clip_unlearn.audit.run import choose_attacks, run_attacks
+from clip_unlearn.audit.verdict import overall
+from clip_unlearn.data.emoji import load_emoji
+from clip_unlearn.errors import InputError, shown
+from clip_unlearn.models.architectures import fitting_architecture, load_weights
+from clip_unlearn.models.checkpoints import read_state_dict
+from clip_unlearn.models.clip import ClipModel, Provenance, weights_sha256
+from clip_unlearn.models.embedded import EMBEDDED, embedded_folder, list_models
+from clip_unlearn.models.folder import read_record
+from clip_unlearn.models.load import load_model
+from clip_unlearn.models.save import versions
+from clip_unlearn.models.zero_shot import build_classifier
+from clip_unlearn.pipeline.audit import AuditJob
+from clip_unlearn.pipeline.audit_report import AuditReport
+from clip_unlearn.pipeline.clock import Clock
+from clip_unlearn.pipeline.known import refuse_unknown
+from clip_unlearn.pipeline.made_pictures import made_pictures
+from clip_unlearn.pipeline.request import ForgetJob
+from clip_unlearn.pipeline.sources import NoPictures, Setting, find_setting
+from clip_unlearn.progress import OnProgress
+from clip_unlearn.runs import atomic_folder, write_json
+
+REPORT_FILE = "audit.json"
+_MADE = "There are no real pictures, so the original made its own: nothing can be trusted."
+
+
+@dataclass(frozen=True)
+class Defendants:
+    """The models of an audit.
+
+    Attributes:
+        original: the model before.
+        unlearned: the model that is judged.
+        oracle: a model that never saw the classes, if there is one.
+    """
+
+    original: ClipModel
+    unlearned: ClipModel
+    oracle: ClipModel | None
+
+
+def inspect(job: AuditJob, setting: Setting | None, *, on_progress: OnProgress) -> AuditReport:
+    """Load the models, run the attacks, write the report.
+
+    Args:
+        job: what is asked for, with classes.
+        setting: task and pictures, where they are known without the model.
+        on_progress: is told of every attack.
+
+    Raises:
+        ClipUnlearnError: for anything that a user can put right.
+    """
+    choose_attacks(job.attacks)  # an unknown name is said before models are loaded
+    original = _load_original(job)
+    setting = setting or find_setting(job, embedded=original.provenance.root in EMBEDDED)
+    oracle = str(job.oracle) if job.oracle else _own_oracle(original, job.forget_classes)
+    defendants = Defendants(
+        original,
+        _load_beside(str(job.unlearned), original, job.device),
+        None if oracle is None else _load_beside(oracle, original, job.device),
+    )
+    if oracle is not None:
+        _refuse_seen(oracle, job.forget_classes)
+    report = audit_models(job, setting, defendants, oracle=oracle, on_progress=on_progress)
+    if job.output is not None:
+        with atomic_folder(Path(job.output), overwrite=job.overwrite) as folder:
+            write_json(folder / REPORT_FILE, report.as_json())
+    return report
+
+
+def audit_models(
+    job: AuditJob,
+    setting: Setting,
+    models: Defendants,
+    *,
+    oracle: str | None,
+    on_progress: OnProgress,
+) -> AuditReport:
+    """The audit of models that are loaded already.
+
+    Args:
+        job: what is asked for.
+        setting: task and pictures.
+        models: before, after, and one that never saw the classes.
+        oracle: what that one is called.
+        on_progress: is told of every attack.
+
+    Raises:
+        UnknownToModelError: if the original does not know a class.
+        ClipUnlearnError: for anything else that a user can put right.
+    """
+    clock, original, task = Clock(), models.original, setting.task
+    forget_classes, source, doubts = tuple(job.forget_classes), setting.source, []
+    classifier = build_classifier(original, task.classnames_for(forget_classes), task.templates)
+    refuse_unknown(original, task, classifier, source, forget_classes)
+    if isinstance(source, NoPictures):
+        source = made_pictures(
+            original, classifier, forget_classes, seed=job.seed, on_progress=on_progress
+        )
+        doubts.append(_MADE)
+    emoji = load_emoji()
+    embedded = set(emoji.groups) <= set(task.groups)
+    context = build_context(
+        original,
+        models.unlearned,
+        models.oracle,
+        source,
+        task,
+        forget_classes,
+        controls=setting.controls,
+        words={c.name: c.heldout_keywords for c in emoji.classes} if embedded else {},
+        left_out=_not_expected(models, (job.model_name, str(job.unlearned), oracle)),
+        trained_on=bool(setting.controls),
+        doubts=doubts,
+        seed=job.seed,
+        on_progress=on_progress,
+    )
+    rows = run_attacks(context, choose_attacks(job.attacks), on_progress=on_progress)
+    verdict, reason = overall(rows, forget_classes)
+    stand_ins = [subject.name for subject in context.controls]
+    warnings = [*original.warnings, *context.doubts, *context.album.unreadable]
+    if not setting.controls and stand_ins:
+        warnings.append(
+            "The zero line is made of classes of the task that the original can't name: "
+            f"{', '.join(stand_ins)}."
+        )
+    if models.oracle is None:
+        warnings.append(
+            "There is no oracle: the class is compared with classes that were never seen."
+        )
+    return AuditReport(
+        verdict=verdict,
+        reason=reason,
+        rows=rows,
+        forget_classes=forget_classes,
+        original=job.model_name,
+        unlearned=str(job.unlearned),
+        oracle=oracle,
+        task=task.name,
+        seed=job.seed,
+        device=str(original.device),
+        seconds=clock.total,
+        versions=versions(),
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+def audit_forgotten(
+    job: ForgetJob, setting: Setting, unlearned: ClipModel, *, on_progress: OnProgress
+) -> AuditReport:
+    """The audit at the end of a job that forgot.
+
+    Args:
+        job: whose original is loaded once more.
+        setting: task and pictures.
+        unlearned: the edited model.
+        on_progress: is told of every attack.
+
+    Raises:
+        ClipUnlearnError: for anything that a user can put right.
+    """
+    original = load_model(job.model, checkpoint=job.checkpoint, device=job.device)
+    oracle = _own_oracle(original, job.forget_classes)
+    never_saw = None if oracle is None else load_model(oracle, device=job.device)
+    asked = AuditJob(
+        job.forget_classes, model=job.model, unlearned=job.output_folder(), seed=job.seed
+    )
+    models = Defendants(original, unlearned, never_saw)
+    return audit_models(asked, setting, models, oracle=oracle, on_progress=on_progress)
+
+
+def _load_original(job: AuditJob) -> ClipModel:
+    path = Path(job.model_name)
+    if job.checkpoint is not None or not _is_file(path):
+        return load_model(job.model, checkpoint=job.checkpoint, device=job.device)
+    architecture = fitting_architecture(read_state_dict(path))
+    if architecture is None:
+        raise InputError(
+            f"{path} fits none of open_clip's architectures. Give the original as a folder with "
+            "its config."
+        )
+    return load_model(architecture, checkpoint=path, device=job.device)
+
+
+def _load_beside(name: str, original: ClipModel, device: str) -> ClipModel:
+    """A model by its name or folder, or a file of weights of the original's architecture."""
+    path = Path(name)
+    if not _is_file(path):
+        return load_model(name, device=device)
+    network = copy.deepcopy(original.network)
+    load_weights(
+        network,
+        read_state_dict(path),
+        source=name,
+        architecture=f"the original, {original.provenance.name}",
+    )
+    provenance = Provenance(name, name, weights_sha256(network))
+    return ClipModel(network, original.tokenizer, original.preprocess, original.config, provenance)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long to be one
+        return False
+
+
+def _never_seen(name: str) -> list[str] | None:
+    """The classes that a model's record says it was trained without; `None` if it says nothing."""
+    folder = embedded_folder(name) if name in EMBEDDED else Path(name.removeprefix("local-dir:"))
+    found: list[str] | None = read_record(folder).get("never_seen")
+    return [] if found is None and name in EMBEDDED else found
+
+
+def _own_oracle(original: ClipModel, forget_classes: Sequence[str]) -> str | None:
+    """The embedded oracle of the original's root, where it is installed and lacks the classes."""
+    name = f"{original.provenance.root}-oracle"
+    installed = name in [row.name for row in list_models()]
+    return name if installed and set(forget_classes) <= set(_never_seen(name) or ()) else None
+
+
+def _refuse_seen(oracle: str, forget_classes: Sequence[str]) -> None:
+    """Refuse an oracle whose own record says that it saw a class.
+
+    Raises:
+        InputError: naming the class.
+    """
+    known = _never_seen(oracle)
+    seen = [name for name in forget_classes if known is not None and name not in known]
+    if seen:
+        raise InputError(
+            f"{oracle} was trained on {shown(seen[0])} and can't be its oracle. Leave out "
+            "--oracle, or give a model that never saw the class."
+        )
+
+
+def _not_expected(models: Defendants, names: Sequence[str | None]) -> set[str]:
+    """Classes that some of the models never saw, or have forgotten."""
+    present = [m for m in (models.original, models.unlearned, models.oracle) if m is not None]
+    gone = {name for model in present for name in model.provenance.forgotten}
+    return gone | {c for name in names if name is not None for c in _never_seen(name) or ()}

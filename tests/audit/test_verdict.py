@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from clip_unlearn.audit.base import AttackRow
+from clip_unlearn.audit.verdict import holm, judge, overall, step_up
+from clip_unlearn.evaluation.intervals import Interval
+
+
+def row(attack: str, p: float, *, trusted: bool = True, name: str = "red") -> AttackRow:
+    return AttackRow(
+        attack=attack,
+        variant="plain",
+        forget_class=name,
+        data_seen=("none",),
+        rule="",
+        figures={},
+        intervals={},
+        excess=Interval(-0.1, 0.2),
+        p_value=p,
+        trusted=trusted,
+        doubt="" if trusted else "too few pictures.",
+    )
+
+
+def test_holm_by_hand() -> None:
+    # levels .05/3, .05/2, .05: the second of these is not reached, and then nothing more is
+    assert holm([[0.01], [0.03], [0.04]], 0.05) == [[True], [False], [False]]
+    assert holm([[0.04], [0.02], [0.01]], 0.05) == [[True], [True], [True]]
+    assert holm([], 0.05) == []
+
+
+def test_step_up_by_hand() -> None:
+    # thresholds .0167, .0333, .05
+    assert step_up([0.2, 0.03, 0.01], 0.05) == [False, True, True]
+    assert step_up([0.05, 0.05, 0.05], 0.05) == [True, True, True]
+    assert step_up([0.03, 0.06, 0.2], 0.05) == [False, False, False]
+
+
+def test_the_same_variant_once_more_never_hides_what_one_found() -> None:
+    source = np.random.default_rng(0)
+    for _ in range(200):
+        p_values = (source.random(4) ** 3).tolist()
+        once, twice = step_up(p_values, 0.05), step_up(p_values * 2, 0.05)
+        assert twice == once * 2
+
+
+def test_wrong_failures_among_independent_attacks_are_as_rare_as_promised() -> None:
+    source = np.random.default_rng(1)
+    failed = [any(map(any, holm(source.random((6, 3)).tolist(), 0.05))) for _ in range(2000)]
+    assert np.mean(failed) < 0.07
+
+
+def test_one_trusted_attack_fails_the_whole() -> None:
+    rows = judge([row("swap", 0.9), row("prototypes", 0.9), row("probe", 1e-4)])
+    assert [r.verdict for r in rows] == ["CANNOT TELL", "CANNOT TELL", "FAIL"]
+    verdict, reason = overall(rows, ["red"])
+    assert verdict == "FAIL"
+    assert "probe (plain)" in reason
+
+
+def test_an_attack_that_is_not_trusted_fails_nothing() -> None:
+    rows = judge([row("swap", 0.9), row("prototypes", 0.9), row("probe", 1e-4, trusted=False)])
+    assert overall(rows, ["red"])[0] == "PASS"
+
+
+@pytest.mark.parametrize("missing", ["swap", "prototypes"])
+def test_without_trust_in_swap_and_prototypes_nothing_passes(missing: str) -> None:
+    rows = judge([row(a, 0.9, trusted=a != missing) for a in ("swap", "prototypes")])
+    verdict, reason = overall(rows, ["red"])
+    assert verdict == "CANNOT TELL"
+    assert f"{missing} can't be trusted for 'red': too few pictures." in reason
+    assert overall([r for r in rows if r.attack != missing], ["red"])[0] == "CANNOT TELL"
+
+
+def test_a_swap_without_a_meaning_is_not_required() -> None:
+    apart = replace(row("swap", 0.9, trusted=False), applies=False)
+    assert overall(judge([apart, row("prototypes", 0.9)]), ["red"])[0] == "PASS"
+
+
+def test_every_class_needs_its_own_trust() -> None:
+    rows = judge([row("swap", 0.9), row("prototypes", 0.9)])
+    assert overall(rows, ["red", "blue"])[0] == "CANNOT TELL"
+
+
+def test_a_row_passes_only_if_its_whole_interval_is_within_the_margin() -> None:
+    inside = replace(row("swap", 1.0), excess=Interval(-0.4, 0.04))
+    assert [r.verdict for r in judge([inside, row("probe", 1.0)])] == ["PASS", "CANNOT TELL"]

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.conftest import ColourFiles
+
+from clip_unlearn.errors import CheckpointError, InputError, UnknownNameError
+from clip_unlearn.models.folder import RECORD_FILE, WEIGHTS_FILE
+from clip_unlearn.pipeline.audit import AuditJob, audit
+from clip_unlearn.pipeline.forget import forget
+from clip_unlearn.pipeline.request import ForgetJob
+from clip_unlearn.pipeline.result import ForgetResult
+
+QUICK = ("swap", "prototypes")
+
+
+def job_for(files: ColourFiles, unlearned: Path, **changes: object) -> AuditJob:
+    settings: dict[str, object] = {
+        "model": str(files.model),
+        "unlearned": unlearned,
+        "classes": str(files.classes),
+        "images": files.images,
+        "attacks": QUICK,
+        "device": "cpu",
+    }
+    return AuditJob(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def test_the_report_is_whole_and_its_folder_holds_the_same(
+    colour_files: ColourFiles, done: ForgetResult, tmp_path: Path
+) -> None:
+    report = audit(job_for(colour_files, done.output, output=tmp_path / "report"))
+    document = json.loads(json.dumps(report.as_json(), allow_nan=False))
+    assert json.loads((tmp_path / "report" / "audit.json").read_text("utf-8")) == document
+    assert document["forget_classes"] == ["red"]  # the folder's record says so
+    assert document["verdict"] in ("PASS", "FAIL", "CANNOT TELL")
+    assert {row["attack"] for row in document["attacks"]} == set(QUICK)
+    before = [r["original"] for r in document["attacks"] if r["variant"] == "nothing"]
+    assert before == [1.0]
+    assert any("no oracle" in line for line in document["warnings"])
+
+
+def test_the_original_itself_fails_also_as_a_file_of_weights(colour_files: ColourFiles) -> None:
+    for unlearned in (colour_files.model, colour_files.model / WEIGHTS_FILE):
+        report = audit(job_for(colour_files, unlearned, forget_classes="red"))
+        assert report.verdict == "FAIL"
+
+
+def test_without_pictures_nothing_is_trusted(colour_files: ColourFiles) -> None:
+    job = job_for(colour_files, colour_files.model, forget_classes="red", images=None)
+    report = audit(job)
+    assert report.verdict == "CANNOT TELL"
+    assert not any(row.trusted for row in report.rows)
+    assert any(row.figures for row in report.rows)
+    assert any("no real pictures" in line for line in report.warnings)
+
+
+def test_an_oracle_that_saw_the_class_is_refused(
+    colour_files: ColourFiles, done: ForgetResult, tmp_path: Path
+) -> None:
+    oracle = tmp_path / "oracle"
+    shutil.copytree(colour_files.model, oracle)
+    record = json.loads((oracle / RECORD_FILE).read_text("utf-8"))
+    for never_seen, refused in ((["blue"], True), (["red"], False)):
+        text = json.dumps({**record, "never_seen": never_seen})
+        (oracle / RECORD_FILE).write_text(text, "utf-8")
+        job = job_for(colour_files, done.output, oracle=oracle)
+        if refused:
+            with pytest.raises(InputError, match="was trained on 'red'"):
+                audit(job)
+        else:
+            assert audit(job).oracle == str(oracle)
+
+
+def test_what_can_not_be_audited_is_said_in_one_line(
+    colour_files: ColourFiles, done: ForgetResult, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="No model to audit"):
+        AuditJob("red")
+    with pytest.raises(InputError, match="does not say which classes"):
+        audit(job_for(colour_files, colour_files.model))
+    with pytest.raises(UnknownNameError, match="Did you mean: swap"):
+        audit(job_for(colour_files, done.output, attacks=["swpa"]))
+    with pytest.raises(UnknownNameError, match="Did you mean: red"):
+        audit(job_for(colour_files, done.output, forget_classes="rde"))
+    broken = tmp_path / "weights.safetensors"
+    broken.write_bytes(b"nothing")
+    with pytest.raises(CheckpointError):
+        audit(job_for(colour_files, broken, forget_classes="red"))
+
+
+def test_forget_can_audit_what_it_made(
+    quick_job: Callable[..., ForgetJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = forget(quick_job("red", output=tmp_path / "no-red", audit=True))
+    found = result.as_json()["audit"]
+    assert found["verdict"] in ("PASS", "FAIL", "CANNOT TELL")
+    assert found["unlearned"] == str(result.output)
+    assert len({row["attack"] for row in found["attacks"]}) == 12
+    saved = json.loads((result.output / "evidence" / "result.json").read_text("utf-8"))
+    assert saved["audit"] == json.loads(json.dumps(found))
