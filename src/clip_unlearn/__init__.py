@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from clip_unlearn.models.clip import ClipModel
     from clip_unlearn.models.edit import Edit
     from clip_unlearn.models.load import load_model
+    from clip_unlearn.pipeline.audit import AuditJob
+    from clip_unlearn.pipeline.audit_report import AuditReport
     from clip_unlearn.pipeline.evaluate import evaluate
     from clip_unlearn.pipeline.forget import forget
     from clip_unlearn.pipeline.request import EvaluateJob, ForgetJob, SynthesizeJob
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "AuditJob",
+    "AuditReport",
     "ClipModel",
     "ClipUnlearnError",
     "Edit",
@@ -37,6 +41,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AuditJob": "pipeline.audit",
+    "AuditReport": "pipeline.audit_report",
     "ClipModel": "models.clip",
     "ClipUnlearnError": "errors",
     "Edit": "models.edit",

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import clip_unlearn
 from clip_unlearn.cli.app import app
 
-VERBS = ("forget", "synthesize", "evaluate", "classes", "models", "methods")
+VERBS = ("forget", "synthesize", "evaluate", "audit", "classes", "models", "methods")
 
 
 @pytest.mark.parametrize("verb", VERBS)

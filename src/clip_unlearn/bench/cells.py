@@ -1,31 +1,38 @@
-"""One cell: one method on one class of one model with one seed, as a result file."""
+"""The cells of one class and one entrant: forget, evaluate, compare, write a row for each seed.
+
+They share a process, so the peak memory of a later seed is never below that of an earlier one.
+"""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import json
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from clip_unlearn.data.emoji import EmojiBenchmark
-from clip_unlearn.data.tasks import Task, resolve_task
+from clip_unlearn.bench.attempts import ask_outside, fit_recipe
+from clip_unlearn.bench.entrants import Entrant, Recipe, label_of
+from clip_unlearn.bench.forgetting import SetCache
+from clip_unlearn.bench.oracle import Oracle, compare, evaluate_oracle
+from clip_unlearn.bench.stage import Stage, classifier_names, load_job_model, setting_of
+from clip_unlearn.bench.store import (
+    CACHE,
+    CELLS,
+    ORACLE,
+    class_file,
+    model_slug,
+    read_after,
+    read_row,
+    write_after,
+)
+from clip_unlearn.errors import ClipUnlearnError
 from clip_unlearn.evaluation.compare import robust_score, score
-from clip_unlearn.evaluation.data import EvaluationData, prepare
-from clip_unlearn.evaluation.figures import Answer, Evaluation
-from clip_unlearn.evaluation.zero_shot import OriginalText, evaluate
-from clip_unlearn.methods.base import Method, UnlearnRequest, settings_of
-from clip_unlearn.models.clip import ClipModel
-from clip_unlearn.pipeline.forget_sets import make_forget_sets
-from clip_unlearn.pipeline.run import HELD_OUT
-from clip_unlearn.progress import ignore
-from clip_unlearn.runs import write_bytes, write_json
-from clip_unlearn.synthesis.catalog import Synthesizer
-from clip_unlearn.synthesis.retain import load_retain_set
+from clip_unlearn.evaluation.figures import Answer
+from clip_unlearn.evaluation.zero_shot import count
+from clip_unlearn.models.save import versions
+from clip_unlearn.models.zero_shot import build_classifier
+from clip_unlearn.pipeline.memory import peak_resident_bytes
+from clip_unlearn.pipeline.request import Job, slug
+from clip_unlearn.runs import write_json
 
 FIGURES = (
     "forget_accuracy",
@@ -37,126 +44,172 @@ FIGURES = (
     "all_classes_accuracy",
     "neighbour_accuracy",
     "heldout_style_accuracy",
-    "zero_line",
 )
+COLUMNS = (
+    *("method", "data_seen", "model", "group", "forget_class", "seed"),
+    *FIGURES,
+    *("score", "robust_score", "tug_of_war", "seconds", "peak_memory_bytes"),
+)
+_LONE = "tug_of_war and oracle_distance need an oracle that never saw the class."
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What one result file is about.
+class Batch:
+    """Cells that share a process: one entrant, one class of one model, and some seeds.
 
     Attributes:
-        method: its key.
-        preset: of the method.
-        model: an embedded name.
-        forget_class: the class.
-        seed: of all randomness.
+        job: the model, and the class to forget.
+        entrant: a method or a checkpoint.
+        seeds: one cell each.
+        folder: of the bench.
+        key: of what the original's answers rest on.
+        fingerprint: of all that the cells rest on.
+        oracle: a model that never saw the class, if there is one.
+        whole_task: whether the method is given all classes of the task at once.
     """
 
-    method: str
-    preset: str
-    model: str
-    forget_class: str
-    seed: int
+    job: Job
+    entrant: Entrant
+    seeds: tuple[int, ...]
+    folder: Path
+    key: str
+    fingerprint: str
+    oracle: Oracle | None = None
+    whole_task: bool = False
 
-    def path(self, folder: Path) -> Path:
-        """Where its result is."""
-        name = self.forget_class.replace(" ", "-")
-        return folder / self.model / f"{self.method}-{self.preset}" / f"{name}-{self.seed}.json"
+    @property
+    def forget_class(self) -> str:
+        """The class."""
+        return self.job.forget_classes[0]
 
+    @property
+    def label(self) -> str:
+        """What a table calls the entrant."""
+        return label_of(self.entrant.name, self.entrant.preset, self.entrant.source)
 
-def fingerprint(
-    model: ClipModel, benchmark: EmojiBenchmark, method: Method, synthesizer: Synthesizer
-) -> str:
-    """Hash of everything that a cell's figures rest on: weights, pictures, lists and settings."""
-    parts = {
-        "weights": model.provenance.root_sha256,
-        "pictures": {style: s["sha256"] for style, s in benchmark.sources.items()},
-        "lists": {kind: list(names) for kind, names in benchmark.lists.items()},
-        "splits": [dict(sorted(c.splits.items())) for c in benchmark.classes],
-        "method": [method.name, settings_of(method)],
-        "synthesizer": [synthesizer.name, asdict(synthesizer)],  # type: ignore[call-overload]
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    def path(self, seed: int) -> Path:
+        """Where the row of a cell is."""
+        entrant = slug(f"{self.entrant.name} {self.entrant.preset}")
+        entrant += "-real" if self.entrant.source == "real" else ""
+        entrant += "-whole-task" if self.whole_task else ""
+        folder = self.folder / CELLS / model_slug(self.job.model_name) / entrant
+        return folder / f"{slug(self.forget_class)}-{seed}.json"
 
+    def is_stale(self, seed: int) -> bool:
+        """Whether a cell's row is there, but rests on something else than what there is now."""
+        row = read_row(self.path(seed))
+        return row is not None and row["fingerprint"] != self.fingerprint
 
-@dataclass(frozen=True)
-class Stage:
-    """What all cells of one class on one model share: its pictures and figures before."""
+    def is_done(self, seed: int) -> bool:
+        """Whether a cell's row is there, up to date, and compared with the oracle if there is one.
 
-    task: Task
-    data: EvaluationData
-    original: OriginalText
-    before: Evaluation
-
-
-def set_stage(model: ClipModel, benchmark: EmojiBenchmark, forget_class: str) -> Stage:
-    """Read the pictures of a class's evaluation and evaluate the original."""
-    task = resolve_task(None, [forget_class], embedded=True, imagenet_classnames=tuple)
-    controls = {name: benchmark[name].group for name in benchmark.lists["control"]}
-    data = prepare(benchmark, task, [forget_class], model.preprocess, controls=controls)
-    original = OriginalText.of(model, task)
-    return Stage(task, data, original, evaluate(model, data, original=original))
+        An oracle often comes later; a cell that was not compared is completed from its answers.
+        """
+        row = read_row(self.path(seed))
+        oracle = self.oracle and self.oracle.sha256
+        return row is not None and (row["fingerprint"], row["oracle"]) == (self.fingerprint, oracle)
 
 
-def run_cell(
-    cell: Cell, model: ClipModel, stage: Stage, method: Method, synthesizer: Synthesizer
-) -> tuple[dict[str, Any], Evaluation]:
-    """Forget one class and measure what came of it.
+def run_batch(batch: Batch) -> tuple[str, ...]:
+    """Run cells, each to its end: its row is written last, and then it is done.
 
     Returns:
-        The row of the result file, and the evaluation after with its answers.
+        A line for each cell that could not be run.
     """
-    started = time.monotonic()
-    names = stage.task.classnames_for([cell.forget_class])
-    classifier = stage.original.classifier.subset(names)
-    sets = make_forget_sets(
-        synthesizer, model, classifier, [cell.forget_class], seed=cell.seed, on_progress=ignore
-    )
-    if method.uses_heldout_images:
-        sets = tuple(s.hold_out(int(len(s.images) * HELD_OUT)) for s in sets)
-    retain_set = (
-        load_retain_set(model, classifier, [cell.forget_class]) if method.uses_retain_set else None
-    )
-    synthesised = time.monotonic()
-    edit = method.fit(
-        model,
-        UnlearnRequest(sets, classifier, retain_set),
-        generator=torch.Generator().manual_seed(cell.seed),
-    )
-    seconds = time.monotonic() - started
-    with edit.applied(model):
-        after = evaluate(model, stage.data, original=stage.original)
-    before = stage.before
-    row: dict[str, Any] = {
-        **asdict(cell),
-        "group": stage.task.group_of(cell.forget_class),
-        "data_seen": list(method.data_seen),
-        **{name: getattr(after, name) for name in FIGURES},
-        "before": {name: getattr(before, name) for name in FIGURES},
+    cache, named = _cache(batch), f"{batch.label}, {batch.forget_class}"
+    try:
+        stage = Stage.of(batch.job, batch.folder, batch.key)
+    except ClipUnlearnError as error:
+        return (f"{named}: {error}",)
+    failures = []
+    for seed in batch.seeds:
+        try:
+            _run_cell(batch, stage, seed, cache)
+        except ClipUnlearnError as error:
+            failures.append(f"{named}, seed {seed}: {error}")
+    return tuple(failures)
+
+
+def make_pictures(batch: Batch, recipe: Recipe, seed: int) -> tuple[str, ...]:
+    """Make the synthetic pictures that a recipe and others will ask for.
+
+    In a process of its own, so that the memory which it takes can be counted for each of them.
+
+    Returns:
+        A line if it could not be done.
+    """
+    cache, name = _cache(batch), batch.forget_class
+    try:
+        model = load_job_model(batch.job)
+        task = setting_of(batch.job, model).task
+        names = classifier_names(task, [name], whole_task=batch.whole_task)
+        classifier = build_classifier(model, names, task.templates)
+        cache.get(recipe.synthesizer, model, classifier, name, seed=seed)
+    except ClipUnlearnError as error:
+        return (f"pictures of {name}, seed {seed}: {error}",)
+    return ()
+
+
+def _cache(batch: Batch) -> SetCache:
+    return SetCache(batch.folder / CACHE, peak_resident_bytes())
+
+
+def _run_cell(batch: Batch, stage: Stage, seed: int, cache: SetCache) -> None:
+    path, before = batch.path(seed), stage.before.answers
+    row = None if batch.is_stale(seed) else read_row(path)
+    answers = read_after(path, batch.key, before) if row is not None else None
+    if row is None or answers is None:
+        entrant = batch.entrant
+        if isinstance(entrant, Recipe):
+            whole = batch.whole_task
+            answers, facts = fit_recipe(entrant, stage, cache, seed=seed, whole_task=whole)
+            if batch.oracle is not None and not entrant.shares_space:
+                facts["left_out"] = sorted(batch.oracle.never_seen)
+        else:
+            answers, facts = ask_outside(entrant, stage, device=batch.job.device)
+        row = {
+            "method": entrant.name,
+            "model": batch.job.model_name,
+            "group": stage.setting.task.group_of(batch.forget_class),
+            "forget_class": batch.forget_class,
+            "seed": seed,
+            "preset": entrant.preset,
+            "data": entrant.source,
+            "whole_task": batch.whole_task,
+            **facts,
+            "device": str(stage.model.device),
+            "versions": versions(),
+            "fingerprint": batch.fingerprint,
+        }
+        write_after(path, batch.key, before, answers)
+    found = {**row, **_counted(batch, stage, answers, row)}
+    write_json(path, {name: found[name] for name in COLUMNS} | found)
+
+
+def _counted(
+    batch: Batch, stage: Stage, answers: tuple[Answer, ...], facts: dict[str, Any]
+) -> dict[str, Any]:
+    """Every figure of a row, and what must be known of them."""
+    shared = bool(facts["shared_space"])
+    data = stage.without(facts["left_out"])
+    before = count(stage.before.answers, data, stage.original)
+    after = count(answers, data, stage.original, shared_space=shared)
+    against: dict[str, float | None] = {"tug_of_war": None, "oracle_distance": None}
+    if batch.oracle is not None:
+        path = class_file(batch.folder, ORACLE, batch.job.model_name, batch.forget_class)
+        oracle = evaluate_oracle(stage, batch.oracle, path, batch.key)
+        fewer = stage.without(batch.oracle.never_seen)
+        against |= compare(count(answers, fewer, stage.original, shared_space=shared), oracle)
+    figures = (*FIGURES, "zero_line")
+    doubts = [] if batch.oracle is not None else [_LONE]
+    return {
+        **{name: getattr(after, name) for name in figures},
+        "before": {name: getattr(before, name) for name in figures},
         "score": score(before, after),
         "robust_score": robust_score(before, after),
+        **against,
+        "oracle": batch.oracle and batch.oracle.sha256,
         "neighbours": list(after.neighbours),
-        "accepted": len(sets[0].images) + len(sets[0].heldout_images),
-        "synthesis_seconds": synthesised - started,
-        "seconds": seconds,
+        "transfer_groups": list(after.transfer_groups),
+        "warnings": [*stage.setting.warnings, *after.warnings, *doubts],
     }
-    return row, after
-
-
-def write_cell(path: Path, row: dict[str, Any], before: Evaluation, after: Evaluation) -> None:
-    """Write a cell's row, and beside it every answer, so that figures can be computed again."""
-    answers = {"before": _packed(before.answers), "after": _packed(after.answers)}
-    data = gzip.compress(json.dumps(answers).encode(), mtime=0)
-    write_bytes(path.with_suffix(".answers.json.gz"), data)
-    write_json(path, row)  # last: a cell is done when its row is there
-
-
-def read_answers(path: Path) -> dict[str, list[Answer]]:
-    """The answers beside a cell's row, under `before` and `after`."""
-    packed = json.loads(gzip.decompress(path.with_suffix(".answers.json.gz").read_bytes()))
-    return {when: [Answer(*row) for row in rows] for when, rows in packed.items()}
-
-
-def _packed(answers: tuple[Answer, ...]) -> list[list[Any]]:
-    return [[a.question, a.key, a.label, a.predicted, a.rank] for a in answers]

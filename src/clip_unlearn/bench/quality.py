@@ -1,90 +1,177 @@
-"""Run the cells of a protocol, one result file each; what is there and fits is not run again."""
+"""The protocol: every entrant, class, model and seed, one result file each; nothing runs twice."""
 
 from __future__ import annotations
 
-import json
-import logging
-from collections.abc import Iterator, Sequence
-from itertools import product
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from clip_unlearn.bench.cells import Cell, fingerprint, run_cell, set_stage, write_cell
-from clip_unlearn.data.emoji import load_emoji
-from clip_unlearn.methods.catalog import methods
-from clip_unlearn.models.load import load_model
-from clip_unlearn.pipeline.choice import choose_synthesizer
-from clip_unlearn.pipeline.request import ForgetJob
+from clip_unlearn.bench.cells import Batch, make_pictures, run_batch
+from clip_unlearn.bench.code import CodeHashes
+from clip_unlearn.bench.entrants import Entrant, Recipe, refuse_namesakes
+from clip_unlearn.bench.fingerprints import digest, entrant_parts, original_key
+from clip_unlearn.bench.isolation import Runner, in_own_process
+from clip_unlearn.bench.oracle import find_oracle
+from clip_unlearn.bench.stage import load_job_model, setting_of
+from clip_unlearn.bench.store import Rows, read_row
+from clip_unlearn.errors import InputError
+from clip_unlearn.pipeline.request import Job
+from clip_unlearn.progress import OnProgress, Progress, ignore
 
-log = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is to be run.
+
+    Attributes:
+        entrants: methods and checkpoints.
+        jobs: one a model: the model, its task and its pictures, without classes.
+        forget_classes: forgotten one at a time.
+        seeds: of every entrant that draws anything; the first one alone of all others.
+        oracle: a model that never saw the classes; the embedded one where it is not given.
+        whole_task: give each method all classes of the task at once, in place of the class's
+            group: the collapse test.
+
+    Raises:
+        InputError: if two entrants can't be told apart, or there is nothing to run.
+    """
+
+    entrants: tuple[Entrant, ...]
+    jobs: tuple[Job, ...]
+    forget_classes: tuple[str, ...]
+    seeds: tuple[int, ...] = (0,)
+    oracle: str | None = None
+    whole_task: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse namesakes, and a protocol of nothing."""
+        refuse_namesakes(self.entrants)
+        if not (self.entrants and self.jobs and self.forget_classes and self.seeds):
+            raise InputError("There is nothing to run: give a method, a model, a class and a seed.")
+
+    def seeds_of(self, entrant: Entrant) -> tuple[int, ...]:
+        """One seed is enough where it makes no difference."""
+        return self.seeds if entrant.is_random else self.seeds[:1]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run.
+
+    Attributes:
+        rows: of all cells that are done and up to date, each with its file under `path`.
+        warnings: cells that were stale or failed, a line each.
+        missing: how many cells have no result yet.
+    """
+
+    rows: Rows
+    warnings: tuple[str, ...]
+    missing: int
 
 
 def run_quality(
+    protocol: Protocol,
     folder: Path,
     *,
-    recipes: Sequence[tuple[str, str]],
-    models: Sequence[str],
-    forget_classes: Sequence[str],
-    seeds: Sequence[int],
-    device: str = "auto",
     limit: int | None = None,
-) -> list[dict[str, Any]]:
-    """Run every cell that has no result yet, or one of other weights, data or settings.
+    run: Runner = in_own_process,
+    on_progress: OnProgress = ignore,
+) -> Outcome:
+    """Run every cell that has no result yet, or one of other weights, data, settings or code.
 
     Args:
+        protocol: what is asked for.
         folder: of the result files.
-        recipes: pairs of method and preset.
-        models: embedded names.
-        forget_classes: one at a time.
-        seeds: for every class.
-        device: where to run.
         limit: the most cells to run now.
+        run: where a batch of cells runs.
+        on_progress: is told of every batch.
 
-    Returns:
-        The rows of all cells that are done, each with its file's relative path under `path`.
+    Raises:
+        ClipUnlearnError: if a model can't be loaded, or a class is in no task. What goes wrong in a
+            cell is a warning, and the others run.
     """
-    benchmark, rows, left = load_emoji(), list[dict[str, Any]](), limit
-    for name in models:
-        model = load_model(name, device=device)
-        for forget_class in forget_classes:
-            stage = None
-            for (method_name, preset), seed in product(recipes, seeds):
-                cell = Cell(method_name, preset, name, forget_class, seed)
-                method = methods[method_name].preset(preset)
-                job = ForgetJob((forget_class,), method=method_name, preset=preset)
-                synthesizer = choose_synthesizer(job)
-                key, path = fingerprint(model, benchmark, method, synthesizer), cell.path(folder)
-                row = _read(path, key)
-                if row is None and left != 0:
-                    stage = stage or set_stage(model, benchmark, forget_class)
-                    row, after = run_cell(cell, model, stage, method, synthesizer)
-                    row["fingerprint"] = key
-                    write_cell(path, row, stage.before, after)
-                    left = None if left is None else left - 1
-                    log.info("%s: %s left", path, row["forget_accuracy"])
-                if row is not None:
-                    rows.append({**row, "path": str(path.relative_to(folder))})
-    return rows
+    batches = list(plan(protocol, folder))
+    wanted = [(batch, seed) for batch in batches for seed in batch.seeds]
+    stale = [str(b.path(seed).relative_to(folder)) for b, seed in wanted if b.is_stale(seed)]
+    warnings = []
+    if stale:
+        warnings.append(
+            "Stale, of other weights, pictures, settings or code, and to be run again: "
+            f"{', '.join(stale)}."
+        )
+    left, made = limit, dict[tuple[Any, ...], bool]()
+    for number, batch in enumerate(batches):
+        on_progress(Progress("bench", number, len(batches), f"{batch.label}, {batch.forget_class}"))
+        seeds = [seed for seed in batch.seeds if not batch.is_done(seed)][:left]
+        left = None if left is None else left - len(seeds)
+        able = [seed for seed in seeds if _has_pictures(batch, seed, made, run, warnings)]
+        if able:
+            warnings += _called(run, batch, run_batch, replace(batch, seeds=tuple(able)))
+    rows = []
+    for batch, seed in wanted:
+        row = read_row(batch.path(seed)) if batch.is_done(seed) else None
+        if row is not None:
+            rows.append({**row, "path": batch.path(seed).relative_to(folder).as_posix()})
+    return Outcome(rows, tuple(warnings), len(wanted) - len(rows))
 
 
-def stale_cells(folder: Path, keys: dict[str, str]) -> Iterator[Path]:
-    """Result files whose fingerprint is not the one expected for their method and model.
+def _has_pictures(
+    batch: Batch,
+    seed: int,
+    made: dict[tuple[Any, ...], bool],
+    run: Runner,
+    warnings: list[str],
+) -> bool:
+    """Whether a cell has what it needs; synthetic pictures are made once for all entrants."""
+    recipe, known = batch.entrant, batch.path(seed).exists() and not batch.is_stale(seed)
+    if known or not (isinstance(recipe, Recipe) and recipe.wants_synthesis):
+        return True
+    one = (batch.job, recipe.synthesizer, seed)
+    if one not in made:
+        failed = _called(run, batch, make_pictures, batch, recipe, seed)
+        warnings += failed
+        made[one] = not failed
+    return made[one]
+
+
+def _called(
+    run: Runner, batch: Batch, work: Callable[..., tuple[str, ...]], *arguments: Any
+) -> tuple[str, ...]:
+    try:
+        return run(work, *arguments)
+    except InputError as error:
+        return (f"{batch.label}, {batch.forget_class}: {error}",)
+
+
+def plan(protocol: Protocol, folder: Path) -> Iterator[Batch]:
+    """The cells of a protocol, those of one class together.
 
     Args:
+        protocol: what is asked for.
         folder: of the result files.
-        keys: expected fingerprints by `MODEL/METHOD-PRESET`.
+
+    Raises:
+        ClipUnlearnError: if a model can't be loaded, or a class is in no task.
     """
-    for path in sorted(folder.rglob("*.json")):
-        expected = keys.get(str(path.parent.relative_to(folder)))
-        if expected is not None and _read(path, expected) is None:
-            yield path
-
-
-def _read(path: Path, key: str) -> dict[str, Any] | None:
-    if not path.exists():
-        return None
-    row: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    if row.get("fingerprint") != key:
-        log.warning("%s is stale: other weights, pictures or settings; it is run again", path)
-        return None
-    return row
+    code = CodeHashes()
+    for template in protocol.jobs:
+        model = load_job_model(template)
+        oracle = find_oracle(protocol.oracle, model, device=template.device)
+        jobs = [replace(template, forget_classes=(name,)) for name in protocol.forget_classes]
+        settings = [setting_of(job, model) for job in jobs]  # a class in no task is said here
+        key = original_key(template, model, settings[0], code)
+        for job, name in zip(jobs, protocol.forget_classes, strict=True):
+            known = oracle if oracle is not None and name in oracle.never_seen else None
+            for entrant in protocol.entrants:
+                parts = entrant_parts(entrant, name, known, code)
+                yield Batch(
+                    job=job,
+                    entrant=entrant,
+                    seeds=protocol.seeds_of(entrant),
+                    folder=folder,
+                    key=key,
+                    fingerprint=digest([key, parts, protocol.whole_task]),
+                    oracle=known,
+                    whole_task=protocol.whole_task,
+                )

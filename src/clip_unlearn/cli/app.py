@@ -11,6 +11,8 @@ import typer
 from typer.core import TyperGroup
 
 import clip_unlearn
+from clip_unlearn.cli.audit import audit
+from clip_unlearn.cli.bench import bench
 from clip_unlearn.cli.classes import classes
 from clip_unlearn.cli.evaluate import evaluate
 from clip_unlearn.cli.forget import forget
@@ -60,9 +62,13 @@ app.command(epilog='Example: clip-unlearn synthesize --forget-class "soccer ball
 app.command(epilog="Example: clip-unlearn evaluate --model no-soccer --original emoji-resnet")(
     evaluate
 )
+app.command(
+    epilog='Example: clip-unlearn audit emoji-resnet no-soccer --forget-class "soccer ball"'
+)(audit)
 app.command(epilog="Example: clip-unlearn classes activities")(classes)
 app.command(epilog="Example: clip-unlearn models --json")(models)
 app.command(epilog="Example: clip-unlearn methods")(methods)
+app.add_typer(bench, name="bench")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,0 +1,162 @@
+"""Ablations: one setting varied at a time, on the tuning classes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from clip_unlearn.bench.entrants import Recipe
+from clip_unlearn.errors import InputError, unknown_name
+from clip_unlearn.methods.layer_selection import LayerSchedule
+from clip_unlearn.methods.lipschitz import Lipschitz
+from clip_unlearn.synthesis.catalog import Synthesizer, synthesizers
+from clip_unlearn.templates import EVALUATION_TEMPLATE, FORGET_TEMPLATE
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """What is varied.
+
+    Attributes:
+        description: one line.
+        vary: the variations of a recipe, each named by its `preset`.
+    """
+
+    description: str
+    vary: Callable[[Recipe], list[Recipe]]
+
+
+def _settings(variations: Mapping[str, Settings]) -> Callable[[Recipe], list[Recipe]]:
+    """Varies settings of the method."""
+
+    def vary(recipe: Recipe) -> list[Recipe]:
+        return [
+            dataclasses.replace(recipe, preset=name, method=_changed(recipe.method, settings))
+            for name, settings in variations.items()
+        ]
+
+    return vary
+
+
+def _changed(thing: Any, settings: Settings) -> Any:
+    known = {field.name for field in dataclasses.fields(thing)}
+    missing = sorted(settings.keys() - known)
+    if missing:
+        raise InputError(
+            f"{thing.name} has no setting {missing[0]}, which this ablation varies. "
+            "Leave out --method."
+        )
+    return dataclasses.replace(thing, **settings)
+
+
+def _numbers_of_images(recipe: Recipe) -> list[Recipe]:
+    return [
+        dataclasses.replace(
+            recipe,
+            preset=f"{number} images",
+            synthesizer=_changed(recipe.synthesizer, {"num_images": number}),
+        )
+        for number in (8, 16, 32, 64, 128)
+    ]
+
+
+def _sources(recipe: Recipe) -> list[Recipe]:
+    real = dataclasses.replace(recipe, preset="real", source="real")
+    return [dataclasses.replace(recipe, preset="synthetic"), real]
+
+
+def _syntheses(recipe: Recipe) -> list[Recipe]:
+    found = []
+    for entry in synthesizers:
+        for preset in entry.value.presets:
+            made: Synthesizer = entry.value.preset(preset)
+            name = entry.name if preset == "default" else f"{entry.name} {preset}"
+            found.append(dataclasses.replace(recipe, preset=name, synthesizer=made))
+    return found
+
+
+def _layer_counts(recipe: Recipe) -> list[Recipe]:
+    if not isinstance(recipe.method, Lipschitz):
+        return _settings({"": {"resnet_layers": None}})(recipe)  # says what is missing
+    own = recipe.method
+
+    def scaled(schedule: LayerSchedule, visual: float, text: float) -> LayerSchedule:
+        counts = ((schedule.visual, visual), (schedule.text, text))
+        return LayerSchedule(*(tuple(max(1, round(n * f)) for n in own) for own, f in counts))
+
+    shares = {"as published": (1.0, 1.0), "half": (0.5, 0.5), "double": (2.0, 2.0)}
+    shares |= {"half of images": (0.5, 1.0), "half of text": (1.0, 0.5)}
+    variations: dict[str, Settings] = {
+        name: {
+            "resnet_layers": scaled(own.resnet_layers, *share),
+            "transformer_layers": scaled(own.transformer_layers, *share),
+        }
+        for name, share in shares.items()
+    }
+    return _settings({**variations, "all": {"select_layers": False}})(recipe)
+
+
+_STAGES = 7  # of the published schedule
+ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
+    {
+        "images": Ablation("number of synthetic images", _numbers_of_images),
+        "samples": Ablation("synthetic against real samples", _sources),
+        "synthesis": Ablation("published against realistic synthesis", _syntheses),
+        "noise": Ablation(
+            "schedule of the noise",
+            _settings(
+                {
+                    "as published": {},
+                    **{
+                        f"always {std:g}": {"noise_stds": (std,) * _STAGES}
+                        for std in (0.1, 0.5, 1.0, 2.0)
+                    },
+                    "backwards": {"noise_stds": (2.0, 1.5, 1.0, 0.7, 0.5, 0.3, 0.1)},
+                }
+            ),
+        ),
+        "layers": Ablation("number of layers by encoder", _layer_counts),
+        "threshold": Ablation(
+            "synthetic accuracy to stop at",
+            _settings(
+                {f"{stop:g}": {"forget_threshold": stop} for stop in (0, 0.05, 0.1, 0.2, 0.4)}
+            ),
+        ),
+        "prompts": Ablation(
+            "prompt to forget by",
+            _settings(
+                {
+                    prompt.replace("{}", "CLASS"): {"forget_template": prompt}
+                    for prompt in (FORGET_TEMPLATE, EVALUATION_TEMPLATE, "{}", "an icon of a {}.")
+                }
+            ),
+        ),
+        "terms": Ablation(
+            "image only, text only, both",
+            _settings(
+                {
+                    "both": {},
+                    "image only": {"use_text_term": False},
+                    "text only": {"use_image_term": False},
+                }
+            ),
+        ),
+    }
+)
+
+
+def find_ablation(name: str) -> Ablation:
+    """An ablation by its name.
+
+    Raises:
+        UnknownNameError: with suggestions, for one that is not there.
+    """
+    if name not in ABLATIONS:
+        command = "clip-unlearn bench ablation --help"
+        raise unknown_name("ablation", name, list(ABLATIONS), "here", command)
+    return ABLATIONS[name]

@@ -1,0 +1,153 @@
+"""Who takes part: a method with its settings, or a checkpoint that somebody else made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from clip_unlearn.errors import InputError
+from clip_unlearn.methods.base import Method, settings_of
+from clip_unlearn.methods.catalog import methods
+from clip_unlearn.methods.retrain import Retrain
+from clip_unlearn.pipeline.choice import choose_synthesizer
+from clip_unlearn.pipeline.request import ForgetJob, slug
+from clip_unlearn.synthesis.catalog import Synthesizer
+from clip_unlearn.synthesis.sets import Source
+
+CLASS_PLACE = "{class}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A method with all that its fits depend on.
+
+    Attributes:
+        method: with its settings.
+        preset: of the method, or the name of a variation of it.
+        synthesizer: makes the pictures of the class, where the method looks at any.
+        source: `real` gives pictures of the training split in place of synthetic ones.
+    """
+
+    method: Method
+    preset: str
+    synthesizer: Synthesizer
+    source: Source = "synthetic"
+
+    @property
+    def name(self) -> str:
+        """The method's key."""
+        return self.method.name
+
+    @property
+    def looks_at_class(self) -> bool:
+        """Whether the method looks at pictures of the class to forget."""
+        return not {"synthetic", "forget"}.isdisjoint(self.method.data_seen)
+
+    @property
+    def wants_synthesis(self) -> bool:
+        """Whether those pictures are made by the synthesiser."""
+        return self.looks_at_class and self.source == "synthetic"
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a seed makes a difference: whoever is given no picture draws nothing."""
+        return self.looks_at_class or self.method.uses_retain_set
+
+    @property
+    def shares_space(self) -> bool:
+        """Whether what comes of it lives in the original's space; an oracle does not."""
+        return not isinstance(self.method, Retrain)
+
+    def settings(self) -> dict[str, Any]:
+        """What sets its results apart from those of others, as plain values."""
+        found: dict[str, Any] = {"method": [self.name, settings_of(self.method), self.source]}
+        if self.wants_synthesis:
+            found["synthesizer"] = synthesizer_settings(self.synthesizer)
+        return found
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A model from elsewhere, in which a class is said to be forgotten.
+
+    Attributes:
+        name: stands in the row's `method`.
+        folder: of the model; `{class}` in it stands for a class's name as files are called, such
+            as `soccer-ball`. What else it has forgotten is read from its record, where it has one.
+        preset: that of every checkpoint.
+        source: no use is made of it.
+    """
+
+    name: str
+    folder: str
+    preset: str = "checkpoint"
+    source: Source = "synthetic"
+
+    @property
+    def is_random(self) -> bool:
+        """Nothing is drawn."""
+        return False
+
+    def folder_of(self, forget_class: str) -> str:
+        """The folder of the model without a class."""
+        return self.folder.replace(CLASS_PLACE, slug(forget_class))
+
+
+Entrant = Recipe | Outside
+
+
+def synthesizer_settings(synthesizer: Synthesizer) -> list[Any]:
+    """A synthesiser as plain values."""
+    return [synthesizer.name, asdict(synthesizer)]  # type: ignore[call-overload]
+
+
+def label_of(method: str, preset: str, source: str) -> str:
+    """What a table calls an entrant."""
+    named = method if preset in ("default", "checkpoint") else f"{method}:{preset}"
+    return f"{named} (real pictures)" if source == "real" else named
+
+
+def parse_recipe(text: str, *, source: Source = "synthetic", oracle: str | None = None) -> Recipe:
+    """The recipe in `NAME[:PRESET]`, as the command line has it.
+
+    Args:
+        text: a registered method, and a preset of it.
+        source: of its pictures.
+        oracle: of the method that puts one in.
+
+    Raises:
+        UnknownNameError: for a method or preset that is not there.
+    """
+    name, _, preset = text.partition(":")
+    preset = preset or "default"
+    method = methods[name].preset(preset)
+    if isinstance(method, Retrain) and oracle is not None:
+        method = replace(method, oracle=oracle)
+    return Recipe(method, preset, choose_synthesizer(ForgetJob((), preset=preset)), source)
+
+
+def parse_outside(text: str) -> Outside:
+    """The checkpoint in `NAME=FOLDER`, as the command line has it.
+
+    Raises:
+        InputError: if it is not of that form.
+    """
+    name, equals, folder = text.partition("=")
+    if not (name and equals and folder):
+        raise InputError(
+            f"{text} names no checkpoint. Give NAME=FOLDER; {CLASS_PLACE} in it is each class."
+        )
+    return Outside(name, folder)
+
+
+def refuse_namesakes(entrants: Sequence[Entrant]) -> None:
+    """Refuse two entrants that would share their result files.
+
+    Raises:
+        InputError: naming the first.
+    """
+    labels = [label_of(e.name, e.preset, e.source) for e in entrants]
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise InputError(f"{twice[0]} is given twice. Give each method and checkpoint once.")

@@ -1,0 +1,201 @@
+"""What result files say, as files for readers: the tables of a run, and the page of all runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from clip_unlearn.bench import plots
+from clip_unlearn.bench.store import Rows, model_slug, read_rows
+from clip_unlearn.bench.summary import Summary, summarise
+from clip_unlearn.bench.tables import as_csv, as_json, latex, markdown, tables
+from clip_unlearn.errors import InputError
+from clip_unlearn.runs import write_bytes, write_json
+
+QUALITY, ABLATION, MANY = "quality", "ablation", "many"
+_NOT_REPORTED = "tuning"  # settings were chosen on these classes
+_INTRODUCTION = """# Results
+
+Made from the result files under `{results}` by `clip-unlearn bench report`; do not edit.
+
+- *left*: share of the forgotten classes' pictures that is still recognised, in per cent. *robust*
+  is the most that zero-shot, the swap (edited images, original text) or prototypes beyond the zero
+  line find; the zero line is what prototypes find of classes that no model ever saw.
+- *kept*: accuracy after / before on everything else, in per cent.
+- *score*: the published summary score, lower is better, doing nothing is 0.2; *robust score* has
+  what attacks find in its first term. *tug of war* is 1 for the equal of a model that never saw the
+  class.
+- In brackets: 95 % intervals, from resamples of classes and of pictures within them; seeds are no
+  extra pictures. n counts pictures. **Bold**: better than the next one, with an interval of the
+  difference that leaves out 0. `retrain` is the model that never saw the class: what others are
+  compared with.
+- *s* and *MB*: median seconds and largest memory of synthesis and forgetting.
+"""
+
+
+def write_summary(folder: Path, summaries: Sequence[Summary]) -> None:
+    """Write tables and plots of a run beside its cells.
+
+    Args:
+        folder: of the run.
+        summaries: of all models.
+    """
+    text, tex = [], []
+    for model, own in by_model(summaries):
+        for table in tables(own):
+            text.append(f"### {model}: {table.title}\n\n{markdown(table)}")
+            tex.append(latex(table))
+        write_plots(folder, model_slug(model), own)
+    write_bytes(folder / "summary.md", "\n".join(text).encode())
+    write_bytes(folder / "summary.tex", "\n".join(tex).encode())
+    write_bytes(folder / "summary.csv", as_csv(summaries).encode())
+    write_json(folder / "summary.json", as_json(summaries))
+
+
+def write_plots(folder: Path, prefix: str, summaries: Sequence[Summary]) -> tuple[str, str]:
+    """Write both plots of one model; returns their file names."""
+    names = f"{prefix}-forget-retain.png", f"{prefix}-scores.png"
+    write_bytes(folder / names[0], plots.forget_against_retain(summaries))
+    write_bytes(folder / names[1], plots.scores(summaries))
+    return names
+
+
+def by_model(summaries: Sequence[Summary]) -> Iterator[tuple[str, list[Summary]]]:
+    """The summaries of each model."""
+    for model, own in groupby(summaries, lambda s: s.model):
+        yield model, list(own)
+
+
+def write_report(results: Path, output: Path, images: Path) -> tuple[str, ...]:
+    """Write the page of all result files, and its plots; the same files give the same bytes.
+
+    Args:
+        results: with a folder for each kind of bench.
+        output: the Markdown file.
+        images: a folder for its plots.
+
+    Returns:
+        What a reader must know, a line each.
+
+    Raises:
+        InputError: if there are no results.
+    """
+    page = _Page(output, images)
+    for folder in _folders(results / QUALITY):
+        if folder.name != _NOT_REPORTED:
+            page.quality(folder)
+    for folder in _folders(results / ABLATION):
+        page.ablation(folder)
+    if (results / MANY).is_dir():
+        page.many(results / MANY)
+    if not page.parts:
+        raise InputError(f"There are no results in {results}. Run: clip-unlearn bench quality")
+    text = "\n".join([_INTRODUCTION.format(results=results.as_posix()), *page.parts])
+    write_bytes(output, text.encode())
+    return tuple(page.warnings)
+
+
+def _folders(parent: Path) -> list[Path]:
+    return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+
+
+class _Page:
+    """The page as it grows."""
+
+    def __init__(self, output: Path, images: Path) -> None:
+        self._output, self._images = output, images
+        self.parts: list[str] = []
+        self.warnings: list[str] = []
+
+    def quality(self, folder: Path) -> None:
+        for model, own in by_model(self._summaries(folder)):
+            self.parts.append(f"## {model}, {folder.name} classes\n")
+            prefix = f"{folder.name}-{model_slug(model)}"
+            first, *others = tables(own)
+            self.parts.append(f"### {first.title}\n\n{markdown(first)}")
+            for name in write_plots(self._images, prefix, own):
+                self._picture(name, f"{model}: {name.removeprefix(prefix)[1:-4]}")
+            self.parts += [f"### {table.title}\n\n{markdown(table)}" for table in others]
+
+    def ablation(self, folder: Path) -> None:
+        for model, own in by_model(self._summaries(folder)):
+            self.parts.append(f"## Ablation of {folder.name}, {model}, tuning classes\n")
+            self.parts.append(markdown(tables(own)[0]))
+            name = f"ablation-{folder.name}-{model_slug(model)}.png"
+            plot = plots.by_variation({one.label: one.figures for one in own})
+            write_bytes(self._images / name, plot)
+            self._picture(name, f"ablation of {folder.name}")
+
+    def many(self, folder: Path) -> None:
+        rows = read_rows(folder)
+        for model, own in groupby(rows, lambda row: str(row["model"])):
+            found = list(own)
+            self.parts.append(f"## Many classes, {model}\n")
+            self.parts.append(many_table(found))
+            name = f"many-{model_slug(model)}.png"
+            write_bytes(self._images / name, plots.by_number(many_lines(found)))
+            self._picture(name, "figures by number of forgotten classes")
+
+    def _summaries(self, folder: Path) -> list[Summary]:
+        rows = read_rows(folder)
+        summaries, warnings = summarise(rows, folder)
+        self.warnings += [f"{folder.name}: {line}" for line in (*warnings, *_mixed(rows))]
+        return summaries
+
+    def _picture(self, name: str, words: str) -> None:
+        place = Path(os.path.relpath(self._images / name, self._output.parent))
+        self.parts.append(f"![{words}]({place.as_posix()})\n")
+
+
+def _mixed(rows: Rows) -> list[str]:
+    """A line for each entrant whose cells do not all rest on the same."""
+    found: dict[tuple[str, str, str, bool], set[str]] = {}
+    for row in rows:
+        entrant = (row["model"], row["method"], f"{row['preset']} {row['data']}", row["whole_task"])
+        found.setdefault(entrant, set()).add(row["fingerprint"])
+    return [
+        f"{model}, {method}, {preset}: some cells are stale. Run bench quality again."
+        for (model, method, preset, _), prints in found.items()
+        if len(prints) > 1 and preset != "checkpoint synthetic"  # each of those is another file
+    ]
+
+
+def many_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows of many classes as Markdown: what is left and kept by number."""
+    kept = ("retain_accuracy", "transfer_accuracy", "all_classes_accuracy")
+    titles = (
+        *("method", "requests", "classes", "left, zero-shot", "left, robust", "came back"),
+        *("kept, group", "kept, other groups", "kept, all classes"),
+    )
+    lines: list[tuple[str, ...]] = [titles, ("---",) * len(titles)]
+    for row in rows:
+        shares = [_ratio(row[name], row["before"][name]) for name in kept]
+        figures = (row["forget_accuracy"], row["robust_forget"], row["came_back"], *shares)
+        mode = "one" if row["mode"] == "at_once" else "one a class"
+        cells = ["-" if value is None else f"{100 * value:.1f}" for value in figures]
+        lines.append((_named(row), mode, str(row["num_classes"]), *cells))
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def many_lines(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
+    """Robust accuracy on what was forgotten, and on the rest of the group, by number of classes."""
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for row in sorted(rows, key=lambda row: row["num_classes"]):
+        for figure, word in (("robust_forget", "left, robust"), ("retain_accuracy", "group")):
+            if row[figure] is not None:
+                mode = row["mode"].replace("_", " ")
+                line = lines.setdefault(f"{_named(row)}, {mode}: {word}", [])
+                line.append((row["num_classes"], row[figure]))
+    return lines
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    real = " (real pictures)" if row["data"] == "real" else ""
+    return f"{row['method']}:{row['preset']}".removesuffix(":default") + real
+
+
+def _ratio(after: float | None, before: float | None) -> float | None:
+    return None if after is None or not before else after / before

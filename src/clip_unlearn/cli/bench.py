@@ -1,0 +1,36 @@
+"""The verbs under `bench`, and the one that only reads what the others wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clip_unlearn.cli.bench_ablation import ablation
+from clip_unlearn.cli.bench_many import many
+from clip_unlearn.cli.bench_quality import quality
+from clip_unlearn.cli.console import warn
+
+bench = typer.Typer(help="Run protocols over many classes, and report them.", no_args_is_help=True)
+bench.command(
+    epilog="Example: clip-unlearn bench quality --method gate --method lipschitz:paper --seeds 3"
+)(quality)
+bench.command(epilog="Example: clip-unlearn bench many --method gate --count 1 --count 4")(many)
+bench.command(epilog="Example: clip-unlearn bench ablation images")(ablation)
+
+
+@bench.command(epilog="Example: clip-unlearn bench report")
+def report(
+    results: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="With the result files of all runs.")
+    ] = Path("results"),
+    output: Annotated[Path, typer.Option(metavar="FILE", help="The page to write.")] = Path(
+        "docs", "results.md"
+    ),
+) -> None:
+    """Write the page of all results out of the result files; nothing is run."""
+    from clip_unlearn.bench.report import write_report
+
+    warn(write_report(results, output, output.parent / "images" / "results"))
+    typer.echo(f"Written: {output}")

@@ -1,0 +1,62 @@
+"""The verb `bench ablation`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clip_unlearn.cli import bench_options, options
+from clip_unlearn.cli.bars import progress_bar
+from clip_unlearn.cli.console import warn, write_document
+
+
+def ablation(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME",
+            help="images, samples, synthesis, noise, layers, threshold, prompts or terms.",
+        ),
+    ],
+    method: Annotated[
+        str, typer.Option(metavar="NAME[:PRESET]", help="Whose settings are varied.")
+    ] = "lipschitz",
+    model: bench_options.Models = None,
+    seeds: bench_options.Seeds = 1,
+    limit: bench_options.Limit = None,
+    device: options.Device = "auto",
+    output: bench_options.Results = None,
+    as_json: options.Json = False,
+    json_file: options.JsonFile = None,
+) -> None:
+    """Vary one setting of a method on the tuning classes, and plot what it does."""
+    from clip_unlearn.bench.ablation import find_ablation
+    from clip_unlearn.bench.entrants import parse_recipe
+    from clip_unlearn.bench.plots import by_variation
+    from clip_unlearn.bench.quality import Protocol, run_quality
+    from clip_unlearn.bench.report import by_model, write_summary
+    from clip_unlearn.bench.store import model_slug
+    from clip_unlearn.bench.summary import summarise
+    from clip_unlearn.data.emoji import load_emoji
+    from clip_unlearn.runs import write_bytes
+
+    protocol = Protocol(
+        entrants=tuple(find_ablation(name).vary(parse_recipe(method))),
+        jobs=bench_options.jobs_of(model, None, None, None, device),
+        forget_classes=load_emoji().lists["tuning"],
+        seeds=tuple(range(seeds)),
+    )
+    folder = output or Path("results", "ablation", name)
+    with progress_bar() as show:
+        outcome = run_quality(protocol, folder, limit=limit, on_progress=show)
+    summaries, doubts = summarise(outcome.rows, folder)
+    write_summary(folder, summaries)
+    for one, own in by_model(summaries):
+        plot = by_variation({summary.label: summary.figures for summary in own})
+        write_bytes(folder / f"{model_slug(one)}-variations.png", plot)
+    write_document(outcome.rows, as_json=as_json, json_file=json_file)
+    if not as_json:
+        bench_options.print_summaries(summaries)
+    warn((*outcome.warnings, *doubts))

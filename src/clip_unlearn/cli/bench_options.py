@@ -1,0 +1,97 @@
+"""Flags and output that the verbs under `bench` share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from clip_unlearn.cli.console import duration, percent, print_table
+from clip_unlearn.errors import InputError
+
+if TYPE_CHECKING:
+    from clip_unlearn.bench.summary import Summary
+    from clip_unlearn.pipeline.request import Job
+
+Methods = Annotated[
+    list[str] | None,
+    typer.Option("--method", metavar="NAME[:PRESET]", help="May be repeated. [default: all]"),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="MODEL",
+        help="A model as other verbs take it; may be repeated. [default: those that ship]",
+    ),
+]
+Data = Annotated[
+    Literal["synthetic", "real"],
+    typer.Option(help="What methods are given: pictures made of the model, or real ones."),
+]
+Seeds = Annotated[int, typer.Option(min=1, help="How many, of whatever draws anything.")]
+Oracle = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="A model that never saw the classes. [default: the embedded one, if installed]",
+    ),
+]
+Results = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Of the result files. [default: a folder under results/]"),
+]
+Limit = Annotated[
+    int | None, typer.Option(min=0, help="The most cells to run now; the rest come later.")
+]
+
+
+def print_summaries(summaries: Sequence[Summary]) -> None:
+    """The figures that decide, in per cent: what attacks find, and what is kept."""
+    figures = ("robust_forget", "forget_accuracy", "retain_accuracy", "all_classes_accuracy")
+    print_table(
+        ("method", "model", "cells", "left", "zero-shot", "kept", "kept of all", "score", "time"),
+        (
+            (
+                one.label,
+                one.model,
+                str(one.cells),
+                *(percent(_value(one, figure)) for figure in figures),
+                "-" if (found := _value(one, "robust_score")) is None else f"{found:.3f}",
+                "-" if one.seconds is None else duration(one.seconds),
+            )
+            for one in summaries
+        ),
+        numbers_from=2,
+    )
+
+
+def _value(summary: Summary, figure: str) -> float | None:
+    found = summary.figures.get(figure)
+    return None if found is None else found.value
+
+
+def jobs_of(
+    models: Sequence[str] | None,
+    checkpoint: Path | None,
+    classes: str | None,
+    images: Path | None,
+    device: str,
+) -> tuple[Job, ...]:
+    """One job a model; without any named, every one that ships and is no oracle.
+
+    Raises:
+        InputError: if one file of weights is given for several models.
+    """
+    from clip_unlearn.models.embedded import DEFAULT, list_models
+    from clip_unlearn.pipeline.request import Job
+
+    originals = [row.name for row in list_models() if not row.name.endswith("-oracle")]
+    if checkpoint is not None and len(models or ()) != 1:
+        raise InputError("--checkpoint goes with one --model, its architecture.")
+    return tuple(
+        Job((), model=name, checkpoint=checkpoint, classes=classes, images=images, device=device)
+        for name in models or originals or [DEFAULT]
+    )

@@ -1,0 +1,86 @@
+"""The verb `bench quality`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from clip_unlearn.cli import bench_options, options
+from clip_unlearn.cli.bars import progress_bar
+from clip_unlearn.cli.console import warn, write_document
+
+
+def quality(
+    method: bench_options.Methods = None,
+    checkpoint_row: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FOLDER",
+            help="A model without the class, made elsewhere; {class} in it is each class.",
+        ),
+    ] = None,
+    model: bench_options.Models = None,
+    checkpoint: options.Checkpoint = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="Only classes of this group; may be repeated."),
+    ] = None,
+    kind: Annotated[
+        Literal["protocol", "tuning", "sweep"],
+        typer.Option("--list", help="Classes to forget, one at a time."),
+    ] = "protocol",
+    forget_class: options.ForgetClass = None,
+    classes: options.Classes = None,
+    images: options.Images = None,
+    seeds: bench_options.Seeds = 1,
+    data: bench_options.Data = "synthetic",
+    oracle: bench_options.Oracle = None,
+    whole_task: Annotated[
+        bool,
+        typer.Option("--whole-task", help="Give methods all classes at once: the collapse test."),
+    ] = False,
+    limit: bench_options.Limit = None,
+    device: options.Device = "auto",
+    output: bench_options.Results = None,
+    as_json: options.Json = False,
+    json_file: options.JsonFile = None,
+) -> None:
+    """Forget each class with each method, a result file each; what is done is not run again.
+
+    With --forget-class, those classes in place of a list. Tables and plots are written beside.
+    """
+    from clip_unlearn.bench.entrants import parse_outside, parse_recipe
+    from clip_unlearn.bench.quality import Protocol, run_quality
+    from clip_unlearn.bench.report import write_summary
+    from clip_unlearn.bench.summary import summarise
+    from clip_unlearn.data.emoji import load_emoji
+    from clip_unlearn.methods.catalog import methods
+
+    emoji = load_emoji()
+    for name in group or ():
+        emoji.classnames(name)  # a group that is not there is said here
+    names = [n for n in emoji.lists[kind] if not group or emoji[n].group in group]
+    outside = [parse_outside(text) for text in checkpoint_row or ()]
+    named = method or ([] if outside else [entry.name for entry in methods])
+    recipes = [parse_recipe(text, source=data, oracle=oracle) for text in named]
+    protocol = Protocol(
+        entrants=(*recipes, *outside),
+        jobs=bench_options.jobs_of(model, checkpoint, classes, images, device),
+        forget_classes=tuple(forget_class or names),
+        seeds=tuple(range(seeds)),
+        oracle=oracle,
+        whole_task=whole_task,
+    )
+    folder = output or Path("results", "quality", "own" if forget_class else kind)
+    with progress_bar() as show:
+        outcome = run_quality(protocol, folder, limit=limit, on_progress=show)
+    summaries, doubts = summarise(outcome.rows, folder)
+    write_summary(folder, summaries)
+    write_document(outcome.rows, as_json=as_json, json_file=json_file)
+    if not as_json:
+        bench_options.print_summaries(summaries)
+    warn((*outcome.warnings, *doubts))
+    if outcome.missing:
+        warn([f"{outcome.missing} cells have no result yet. Run the same command again."])

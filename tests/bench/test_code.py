@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from clip_unlearn.bench.code import CodeHashes
+
+METHOD = '''"""A method."""
+from {package}.shared import helper, unused
+
+FACTOR = 2
+
+
+class Method:
+    """Does something."""
+
+    def fit(self, x):
+        """Fit."""
+        if x < 0:
+            raise ValueError("x is negative")
+        return helper(x) * FACTOR
+'''
+SHARED = """
+LIMIT = 3
+
+
+def helper(x):
+    return min(x, LIMIT)
+
+
+def unused(x):
+    return x
+"""
+Hashed = Callable[..., str]
+
+
+@pytest.fixture
+def hashed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hashed]:
+    """The hash of a plug-in's method with some of its text replaced."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    package = tmp_path / "plug_in_of_the_code_tests"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+
+    def forgotten() -> None:
+        for name in [name for name in sys.modules if name.startswith(package.name)]:
+            del sys.modules[name]
+
+    def made(*changes: tuple[str, str]) -> str:
+        method, shared = METHOD.format(package=package.name), SHARED
+        for old, new in changes:
+            assert old in method + shared
+            method, shared = method.replace(old, new), shared.replace(old, new)
+        (package / "method.py").write_text(method)
+        (package / "shared.py").write_text(shared)
+        forgotten()
+        importlib.invalidate_caches()
+        import linecache
+
+        linecache.clearcache()
+        return CodeHashes().of(importlib.import_module(f"{package.name}.method").Method)
+
+    yield made
+    forgotten()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("Does something.", "Does another thing."),
+        ("x is negative", "x is below 0"),
+        ("FACTOR = 2", "FACTOR = 2  # twice"),
+        ("    return x\n", "    return -x\n"),  # of a function that is imported and never called
+    ],
+)
+def test_wording_and_what_is_not_used_do_not_count(hashed: Hashed, change: tuple[str, str]) -> None:
+    assert hashed(change) == hashed()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("FACTOR = 2", "FACTOR = 3"),
+        ("LIMIT = 3", "LIMIT = 4"),
+        ("min(x", "max(x"),
+        ("x < 0", "x < 1"),
+    ],
+)
+def test_a_change_anywhere_along_the_way_counts(hashed: Hashed, change: tuple[str, str]) -> None:
+    assert hashed(change) != hashed()
+
+
+def test_a_method_of_this_package_reaches_the_models_that_it_edits() -> None:
+    from clip_unlearn.methods.finetune import Finetune
+    from clip_unlearn.methods.leace import Leace
+
+    code = CodeHashes()
+    assert code.of(Finetune) == CodeHashes().of(Finetune)
+    assert code.of(Finetune) != code.of(Leace)
