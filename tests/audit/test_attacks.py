@@ -117,9 +117,9 @@ def test_a_class_pushed_to_the_very_end_is_over_forgotten(make_context: MakeCont
     rows = by_variant(
         OverForgetting().run(with_features(context, red=-name_row(context.unlearned, "red")))
     )
-    assert rows["pictures above it"].figures["unlearned"] == 1.0
-    assert rows["pictures above it"].figures["original"] < 0.05
-    assert rows["names above it"].figures["unlearned"] > 0.5
+    assert rows["pictures above"].figures["unlearned"] == 1.0
+    assert rows["pictures above"].figures["original"] < 0.05
+    assert rows["names above"].figures["unlearned"] > 0.5
 
 
 def test_collateral_names_the_class_that_was_damaged(make_context: MakeContext) -> None:
@@ -235,5 +235,5 @@ def test_inversion_of_a_model_that_knows_the_class_shows_the_class(
 ) -> None:
     context = replace(make_context(), controls=())
     rows = by_variant(Inversion(images=4, steps=150, steps_on=5).run(context))
-    assert rows["other starts, more steps"].figures["unlearned"] >= 0.5
+    assert rows["other starts"].figures["unlearned"] >= 0.5
     assert "oracle is needed" in rows["first images"].doubt

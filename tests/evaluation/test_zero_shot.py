@@ -11,7 +11,7 @@ from clip_unlearn.errors import NonFiniteError
 from clip_unlearn.evaluation.data import prepare
 from clip_unlearn.evaluation.figures import FIGURES
 from clip_unlearn.evaluation.intervals import wilson
-from clip_unlearn.evaluation.zero_shot import OriginalText, evaluate
+from clip_unlearn.evaluation.zero_shot import OriginalText, count, evaluate
 from clip_unlearn.models.clip import ClipModel, Provenance
 from clip_unlearn.models.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
@@ -201,6 +201,18 @@ def test_classes_left_out_leave_every_figure_but_their_names_stay(
     assert found.groups["food"].accuracy == 1.0
     assert found.figures["all_classes_accuracy"].count == 11 - 3 - 1
     assert "bat" not in found.neighbours
+
+
+def test_leaving_classes_out_later_gives_the_same_figures_from_the_same_answers(
+    model: TableModel, task: Task, source: ShotSource
+) -> None:
+    every = prepare(source, task, ["ball"], PREPROCESS, controls=CONTROLS)
+    fewer = replace(every, left_out=frozenset({"ball", "bat", "jam"}))
+    original = OriginalText.of(model, task)
+    asked = evaluate(model, every, original=original)
+    assert count(asked.answers, every, original) == asked
+    assert count(asked.answers, fewer, original) == evaluate(model, fewer, original=original)
+    assert count(asked.answers, fewer, original).figures != asked.figures
 
 
 def test_figures_do_not_depend_on_the_order_of_classes_or_pictures(

@@ -29,15 +29,13 @@ class Inversion:
 
     Attributes:
         images: of a forgotten class.
-        control_images: of each control class that is asked.
-        control_classes: how many of them are asked, at most.
+        control_images: of each control class.
         steps: of the ascent from noise, more than forgetting itself takes.
         steps_on: of the ascent that goes on from pictures that the original gave.
     """
 
     images: int = 8
     control_images: int = 2
-    control_classes: int = 6
     steps: int = 300
     steps_on: int = 100
 
@@ -49,19 +47,16 @@ class Inversion:
         first: dict[str, Tensor] = {}
 
         def from_noise(suspect: Suspect, subjects: Sequence[Subject]) -> Outcomes:
-            asked = [s for s in subjects if s.kind == "forgotten"]
-            controls = [s for s in subjects if s.kind == "control"]
-            asked += [controls[p] for p in spread(len(controls), self.control_classes)]
-            made = self._invert(suspect, context, asked, {}, self.steps)
+            made = self._invert(suspect, context, subjects, {}, self.steps)
             if suspect is context.original:
                 first.update(made)
-            return self._judged(context, asked, made)
+            return self._judged(context, subjects, made)
 
         def from_first(suspect: Suspect, subjects: Sequence[Subject]) -> Outcomes:
             made = self._invert(suspect, context, subjects, first, self.steps_on)
             return self._judged(context, subjects, made)
 
-        rows = compare(context, self, "other starts, more steps", from_noise)
+        rows = compare(context, self, "other starts", from_noise)
         # what starts as the class may stay so in any model: only an oracle's can be compared
         doubt = "" if context.oracle else "Where it starts from the class, an oracle is needed."
         on = compare(context, self, "first images", from_first, zero_line="none", doubt=doubt)

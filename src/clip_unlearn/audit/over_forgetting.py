@@ -48,5 +48,5 @@ class OverForgetting:
                     found[s.name] = as_outcomes(context, s.rows, ranks)
             return found
 
-        rows = compare(context, self, "names above it", by_pictures, finds=False)
-        return rows + compare(context, self, "pictures above it", by_name, finds=False)
+        rows = compare(context, self, "names above", by_pictures, finds=False)
+        return rows + compare(context, self, "pictures above", by_name, finds=False)

@@ -57,7 +57,8 @@ class Relearn:
         for shots in (0, *self.shots):
             curve: dict[str, dict[str, float]] = {}
             ask = self._asking(context, shots, trainers, curve)
-            variant = "other classes alone" if shots == 0 else f"{shots} shots"
+            counted = f"{shots} shot{'s' if shots > 1 else ''}"
+            variant = counted if shots else "other classes alone"
             rows += compare(context, self, variant, ask, details={"relearn_curve": curve})
         return rows
 

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from tests.audit.conftest import CONTROLS, PICTURES, MakeContext
+
+from clip_unlearn.audit.compare import Ask, compare
+from clip_unlearn.audit.context import AuditContext, Subject, Suspect
+from clip_unlearn.audit.statistics import Outcomes
+from clip_unlearn.audit.swap import Swap
+from clip_unlearn.models.clip import ClipModel
+
+
+def right(context: AuditContext, **counts: Mapping[str, int]) -> Ask:
+    """So many pictures of each class are found in each model; others are not found at all."""
+
+    def ask(suspect: Suspect, subjects: Sequence[Subject]) -> Outcomes:
+        own = counts[suspect.name]
+        return {
+            s.name: {
+                key: float(place < own.get(s.name, 0))
+                for place, key in enumerate(context.keys(s.rows))
+            }
+            for s in subjects
+        }
+
+    return ask
+
+
+KNOWN = {"red": PICTURES}
+
+
+def test_without_an_oracle_the_controls_of_the_same_model_are_the_line(
+    make_context: MakeContext,
+) -> None:
+    context = make_context()
+    ask = right(context, original=KNOWN, unlearned={"red": 3, "pink": 6})
+    (row,) = compare(context, Swap(), "by hand", ask)
+    assert row.figures == {
+        "original": 1.0,
+        "unlearned": 3 / PICTURES,
+        "zero_line": pytest.approx(6 / PICTURES / len(CONTROLS)),
+    }
+    assert "above the zero line" in row.rule
+    assert row.trusted
+
+
+def test_an_oracle_goes_before_the_zero_line(oracle: ClipModel, make_context: MakeContext) -> None:
+    context = make_context(oracle=oracle)
+    ask = right(context, original=KNOWN, unlearned={"red": 6}, oracle={"red": 6})
+    (row,) = compare(context, Swap(), "by hand", ask)
+    assert row.p_value is not None
+    assert row.p_value > 0.5  # the same pictures are found, so nothing is above
+    assert "above the oracle" in row.rule
+    (row,) = compare(context, Swap(), "by hand", ask, with_oracle=False)
+    assert row.p_value is not None
+    assert row.p_value < 0.05
+
+
+def test_an_attack_that_finds_no_more_in_the_original_is_not_trusted(
+    make_context: MakeContext,
+) -> None:
+    context = make_context()
+    everywhere = {"red": PICTURES, **dict.fromkeys(CONTROLS, PICTURES)}
+    ask = right(context, original=everywhere, unlearned=everywhere)
+    (row,) = compare(context, Swap(), "by hand", ask)
+    assert not row.trusted
+    assert "too near the zero line" in row.doubt
+    (row,) = compare(context, Swap(), "by hand", ask, finds=False)
+    assert row.trusted
+    assert row.power is None
+
+
+def test_what_an_attack_adds_counts_where_the_line_is_too_wide(make_context: MakeContext) -> None:
+    context = make_context()
+    ask = right(context, original=KNOWN, unlearned={"red": 9, "pink": 8, "brown": 7})
+    bare = right(context, original=KNOWN, unlearned={"red": 0, "pink": 8, "brown": 7})
+    (level,) = compare(context, Swap(), "by hand", ask)
+    (adds,) = compare(context, Swap(), "by hand", ask, without=bare)
+    nothing = compare(context, Swap(), "by hand", ask, without=ask)[0]
+    assert level.p_value is not None
+    assert adds.p_value is not None
+    assert nothing.p_value is not None
+    assert level.p_value > 0.02
+    assert adds.p_value < 0.002
+    assert nothing.p_value == pytest.approx(2 * level.p_value)
+    assert "if the attack adds more" in adds.rule
+    assert "adds" not in level.rule
+
+
+def test_several_classes_are_pooled_into_one_row(make_context: MakeContext) -> None:
+    context = make_context()
+    ask = right(context, original=KNOWN, unlearned={"red": 6})
+    (row,) = compare(context, Swap(), "by hand", ask, pooled=True)
+    assert (row.forget_class, row.pictures) == ("red", PICTURES)
+    assert row.figures["unlearned"] == 0.5
