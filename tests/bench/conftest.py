@@ -21,7 +21,7 @@ from clip_unlearn.synthesis.pyramid import AscentSettings
 from clip_unlearn.synthesis.realistic import Realistic
 
 SYNTHESIS = Realistic(
-    num_images=8, floor=0.3, ascent=AscentSettings(max_steps=20, min_steps=10, learning_rate=0.3)
+    num_images=8, floor=0.0, ascent=AscentSettings(max_steps=20, min_steps=10, learning_rate=0.3)
 )
 Trained = Callable[[str], ClipModel]
 

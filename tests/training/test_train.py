@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clip_unlearn.data.emoji import EmojiBenchmark
-from clip_unlearn.training.blocks import encode_text
+from clip_unlearn.models.blocks import encode_text
 from clip_unlearn.training.recipe import Recipe
 from clip_unlearn.training.train import Trainer, Vocabulary, build_clip, contrastive_loss
 

@@ -85,7 +85,7 @@ def descend(
     Raises:
         NonFiniteError: if the loss is NaN or infinite.
     """
-    optimizer = torch.optim.Adam(list(parameters.values()), lr=learning_rate)
+    optimizer = torch.optim.Adam(list(parameters.values()), lr=learning_rate, fused=True)
 
     def losses() -> Iterator[Tensor]:
         for step in range(1, steps + 1):

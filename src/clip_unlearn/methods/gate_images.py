@@ -20,7 +20,7 @@ from clip_unlearn.methods.activations import (
 )
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.descent import descend
-from clip_unlearn.methods.gate_targets import build_gate, through
+from clip_unlearn.methods.gate_targets import Gate, through
 from clip_unlearn.methods.layer_selection import select_layers
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.layers import Side
@@ -43,11 +43,10 @@ class GateSettings:
         retain_views: random views of each picture of a class to keep; 2 to 8.
         forget_views: the same of pictures of the class; 6 to 24.
         mixes: blends of each picture of the class with others; 0 to 4.
-        quantile: of the other classes' cosines with the class, below which nothing is taken away.
         margin: how far below the runner-up the class is pushed, in logits. Raising it forgets more
             surely and harms near classes more; 2 to 6.
-        removal: share of the cosine above the floor that is taken away; 1 to 3. Above 1
-            overshoots: what is learnt on synthetic pictures carries over to real ones in part.
+        overshoot: how much of its lead is added to that; 0 to 2. What is learnt on synthetic
+            pictures carries over to real ones in part.
         steps: of the image side, in a round.
         rounds: the most rounds, each from where the last one ended, until enough is forgotten.
         learning_rate: of Adam in the image encoder; 1e-4 to 1e-3.
@@ -69,9 +68,8 @@ class GateSettings:
     retain_views: int = 4
     forget_views: int = 12
     mixes: int = 2
-    quantile: float = 0.5
     margin: float = 4.0
-    removal: float = 2.0
+    overshoot: float = 1.0
     steps: int = 300
     rounds: int = 2
     learning_rate: float = 3e-4
@@ -136,16 +134,17 @@ def forget_in_images(
         pictures += [own, mixed_images(own, retain_set.images, settings.mixes, generator=generator)]
     forget = pool(torch.cat(pictures), settings.forget_views)
     heldout = [pool(_heldout(forget_set), HELDOUT_VIEWS) for forget_set in request.forget_sets]
+    forgotten = torch.tensor([known.index(name) for name in request.forget_classes])
+    kept = torch.ones(len(directions), dtype=torch.bool).index_fill(0, forgotten, False)
     gates = [
-        build_gate(
-            directions,
-            known.index(name),
-            retain.features,
-            quantile=settings.quantile,
+        Gate(
+            direction=directions[row],
+            others=directions[kept],
             margin=settings.margin / model.logit_scale,
-            removal=settings.removal,
+            overshoot=settings.overshoot,
+            scale=model.logit_scale,
         )
-        for name in request.forget_classes
+        for row in forgotten.tolist()
     ]
     lead = torch.stack([gate.lead(retain.features) for gate in gates]).amax(0)
     near = lead.topk(max(1, round(len(lead) * NEAREST))).indices

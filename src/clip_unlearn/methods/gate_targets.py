@@ -1,7 +1,9 @@
 """Where features should go: what the model takes for the class moves, no further than needed.
 
 A picture that the model takes for the class has, by that very fact, a high cosine with the class's
-text. Moving only such pictures costs nothing elsewhere, and needs no picture of the class.
+text. Moving only such pictures costs nothing elsewhere, and needs no picture of the class. They
+move across the texts of the classes that come next for them, so that those stay as likely as they
+were: the class gives way, and what is left is the mixture of its neighbours.
 """
 
 from __future__ import annotations
@@ -13,24 +15,28 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+CONTENDERS = 10
+STIFFNESS = 30.0
+CHUNK = 4096
+
 
 @dataclass(frozen=True)
 class Gate:
     """The target of one class, a function of the original's features alone.
 
     Attributes:
-        directions: `(K, D)`, unit norm, text features of all known classes.
-        row: the class to forget.
-        floor: cosine with the class below which nothing is taken away.
-        margin: how far below the runner-up the class must come to lie, as a cosine.
-        removal: how much of the cosine above the floor is taken away; above 1 overshoots.
+        direction: `(D,)`, unit norm, the class's text feature.
+        others: `(K, D)`, unit norm, text features of the classes to keep.
+        margin: how far below the best other class the class must come to lie, as a cosine.
+        overshoot: how much of the lead it had is added to that.
+        scale: the model's exponentiated temperature, by which classes are contenders or not.
     """
 
-    directions: Tensor
-    row: int
-    floor: float
+    direction: Tensor
+    others: Tensor
     margin: float
-    removal: float
+    overshoot: float
+    scale: float
 
     def lead(self, features: Tensor) -> Tensor:
         """Cosine with the class less the best other cosine, `(B,)`.
@@ -38,10 +44,7 @@ class Gate:
         Args:
             features: `(B, D)`, unit norm.
         """
-        cosines = features @ self.directions.T
-        own = cosines[:, self.row].clone()
-        cosines[:, self.row] = -torch.inf
-        return own - cosines.amax(1)
+        return features @ self.direction - (features @ self.others.T).amax(1)
 
     def __call__(self, features: Tensor) -> Tensor:
         """Targets `(B, D)`, unit norm; equal to `features` where the class is no contender.
@@ -49,27 +52,38 @@ class Gate:
         Args:
             features: the original's, `(B, D)`, unit norm.
         """
-        direction = self.directions[self.row]
-        weight = ((self.lead(features) + self.margin) / self.margin).clamp(0, 1)
-        above = (features @ direction - self.floor).clamp_min(0)
-        return F.normalize(features - self.removal * (weight * above)[:, None] * direction, dim=-1)
+        return torch.cat([self._targets(part) for part in features.split(CHUNK)])
 
+    def _targets(self, features: Tensor) -> Tensor:
+        near = (self.lead(features) > -self.margin).nonzero()[:, 0]
+        if len(near) == 0:
+            return features
+        moved, found = features[near], features[near] @ self.others.T
+        best, rows = found.topk(min(CONTENDERS, len(self.others)), dim=1)
+        lead = moved @ self.direction - best[:, 0]
+        across = self._across(self.others[rows], best)
+        rate = across @ self.direction - (across * self.others[rows[:, 0]]).sum(1)
+        length = (lead + self.margin + self.overshoot * lead.clamp_min(0)) / rate
+        targets = features.clone()
+        targets[near] = F.normalize(moved - length[:, None] * across, dim=-1)
+        return targets
 
-def build_gate(
-    directions: Tensor, row: int, others: Tensor, *, quantile: float, margin: float, removal: float
-) -> Gate:
-    """The gate of one class, its floor read from pictures of other classes.
+    def _across(self, contenders: Tensor, cosines: Tensor) -> Tensor:
+        """The class's direction less what it shares with each picture's contenders, `(B, D)`.
 
-    Args:
-        directions: `(K, D)`, unit norm, text features of all known classes.
-        row: the class to forget.
-        others: `(N, D)`, unit norm, image features of classes to keep.
-        quantile: of their cosines with the class, which becomes the floor; 0.5 to 0.9.
-        margin: as a cosine.
-        removal: as in `Gate`.
-    """
-    floor = float(torch.quantile((others @ directions[row]).float(), quantile))
-    return Gate(directions, row, floor, margin, removal)
+        It minimises the squared distance from `direction` plus the squared cosines with the
+        contenders, weighted by how likely each is and by `STIFFNESS`; a solve in their own space.
+
+        Args:
+            contenders: `(B, N, D)`, text features.
+            cosines: `(B, N)`, the pictures' with them, the best first.
+        """
+        likely = torch.exp((cosines - cosines[:, :1]) * self.scale / 2)
+        slack = torch.diag_embed(1 / (STIFFNESS * likely).clamp_min(1e-6))
+        shared = contenders @ self.direction
+        taken = torch.linalg.solve(contenders @ contenders.transpose(1, 2) + slack, shared)
+        across: Tensor = self.direction - (taken[:, None] @ contenders)[:, 0]
+        return across
 
 
 def through(gates: Sequence[Gate], features: Tensor) -> Tensor:

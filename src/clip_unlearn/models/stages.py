@@ -14,6 +14,7 @@ from open_clip.modified_resnet import ModifiedResNet
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
+from clip_unlearn.models.blocks import is_plain, pool_attention, run_block, run_bottleneck
 from clip_unlearn.models.text import prompt_length
 
 
@@ -69,14 +70,15 @@ def _cut_resnet(visual: ModifiedResNet, blocks: int) -> CutEncoder:
     def trunk(images: Tensor) -> Tensor:
         x: Tensor = visual.stem(images)
         for stage in lower:
-            x = stage(x)
+            for block in stage:
+                x = run_bottleneck(block, x)
         return x
 
     def upper(x: Tensor) -> Tensor:
         for stage in above:
-            x = stage(x)
-        pooled: Tensor = visual.attnpool(x)
-        return pooled
+            for block in stage:
+                x = run_bottleneck(block, x)
+        return pool_attention(visual.attnpool, x)
 
     layers = [
         name
@@ -90,16 +92,17 @@ def _cut_vit(visual: VisionTransformer, blocks: int) -> CutEncoder:
     every = list(visual.transformer.resblocks)
     first = max(0, len(every) - blocks)
     lower, above = every[:first], every[first:]
+    run = run_block if is_plain(visual) else _as_it_is
 
     def trunk(images: Tensor) -> Tensor:
         x: Tensor = visual._embeds(images)
         for block in lower:
-            x = block(x)
+            x = run(block, x)
         return x
 
     def upper(x: Tensor) -> Tensor:
         for block in above:
-            x = block(x)
+            x = run(block, x)
         pooled, _ = visual._pool(x)
         features: Tensor = pooled if visual.proj is None else pooled @ visual.proj
         return features
@@ -111,6 +114,11 @@ def _cut_vit(visual: VisionTransformer, blocks: int) -> CutEncoder:
     ]
     head = [n for n, _ in visual.named_parameters() if n.startswith(("ln_post", "proj"))]
     return CutEncoder(trunk, upper, (*layers, *(f"visual.{name}" for name in head)))
+
+
+def _as_it_is(block: nn.Module, x: Tensor) -> Tensor:
+    result: Tensor = block(x)
+    return result
 
 
 def cut_text_encoder(network: CLIP, tokens: Tensor, *, blocks: int = 1) -> CutEncoder:

@@ -28,7 +28,8 @@ class Realistic:
 
     Attributes:
         num_images: how many to make; 32 to 128. More show more views of the class.
-        floor: mean probability over random views that an image must reach to be accepted.
+        floor: share of its latest random views in which an image must be ranked first to be
+            accepted, in [0, 1].
         ascent: settings of the ascent.
     """
 
@@ -87,11 +88,12 @@ class Realistic:
             generator=generator,
             on_step=on_step,
         )
-        images = made.images[made.probability >= self.floor]
+        images = made.images[made.recognised >= self.floor]
         if len(images) == 0:
             raise UnknownToModelError(
                 f"The model does not know {shown(forget_class)}: none of {self.num_images} images "
-                f"reached a probability of {self.floor:g}. Check the name and the task's classes."
+                f"was ranked first in {self.floor:.0%} of its views. Check the name and the task's "
+                "classes."
             )
         report = SynthesisReport(
             self.num_images, len(images), made.iterations, time.monotonic() - started

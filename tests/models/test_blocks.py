@@ -4,9 +4,17 @@ import open_clip
 import pytest
 import torch
 from open_clip.model import CLIP
+from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 
-from clip_unlearn.training.blocks import encode_image_vit, encode_text, run_block
+from clip_unlearn.models.blocks import (
+    encode_image_resnet,
+    encode_image_vit,
+    encode_text,
+    pool_attention,
+    run_block,
+    run_bottleneck,
+)
 from clip_unlearn.training.train import build_clip
 
 CONFIG = {
@@ -68,3 +76,35 @@ def test_gradients_are_those_of_open_clips_forward(network: CLIP) -> None:
     weight.requires_grad_(False)
     assert wanted.abs().max() > 1e-2
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def resnet() -> ModifiedResNet:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        visual = ModifiedResNet([1, 2, 1, 1], 8, 4, image_size=64, width=4).eval()
+    generator = torch.Generator().manual_seed(1)
+    for value in visual.state_dict().values():  # no zero scales, no statistics of nothing
+        if value.is_floating_point():
+            value += 0.1 * torch.rand(value.shape, generator=generator)
+    return visual.requires_grad_(False)
+
+
+def test_a_residual_block_gives_what_open_clips_forward_gives(resnet: ModifiedResNet) -> None:
+    x = torch.randn(2, 16, 6, 6, generator=torch.Generator().manual_seed(2))
+    for block in resnet.layer2:  # the first one makes it smaller, the second does not
+        found = run_bottleneck(block, x)
+        close(found, block(x.clone()))
+        x = found
+
+
+def test_the_attention_pool_gives_what_open_clips_forward_gives(resnet: ModifiedResNet) -> None:
+    x = torch.randn(3, 128, 2, 2, generator=torch.Generator().manual_seed(3))
+    close(pool_attention(resnet.attnpool, x), resnet.attnpool(x))
+
+
+def test_the_resnet_gives_what_open_clips_forward_gives(resnet: ModifiedResNet) -> None:
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(
+        encode_image_resnet(resnet, images), resnet(images), rtol=1e-4, atol=1e-4
+    )

@@ -1,0 +1,76 @@
+"""The image encoder for gradients to pixels alone: lean, since none of its weights will move.
+
+Batch norm is folded into the convolutions, their layout is channels-last, and numbers are bfloat16
+where the processor multiplies such. Features agree with the encoder's own to that rounding.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from open_clip.modified_resnet import ModifiedResNet
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from clip_unlearn.models.blocks import encode_image_resnet, encode_image_vit, is_plain
+from clip_unlearn.models.clip import ClipModel
+
+
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """The quickest type whose range is that of float32: bfloat16 where the device multiplies it."""
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        native = bool(able.get("amx_bf16") or able.get("avx512_bf16"))
+    else:
+        native = False
+    return torch.bfloat16 if native else torch.float32
+
+
+def frozen_image_encoder(
+    model: ClipModel, dtype: torch.dtype | None = None
+) -> Callable[[Tensor], Tensor]:
+    """A function from pixels `(B, 3, S, S)` in [0, 1] to float32 features `(B, D)`, not normalised.
+
+    It is differentiable, and keeps its own copy of the weights: later changes of the model do not
+    reach it.
+
+    Args:
+        model: in evaluation mode.
+        dtype: of the computation; `fast_dtype` of the model's device where it is not given.
+    """
+    visual = copy.deepcopy(model.network.visual).eval().requires_grad_(False)
+    if isinstance(visual, ModifiedResNet):
+        _fold_batch_norm(visual)
+    visual = visual.to(dtype=dtype or fast_dtype(model.device), memory_format=torch.channels_last)
+    kind = next(visual.parameters()).dtype
+    encode: Callable[[Tensor], Tensor] = visual
+    if isinstance(visual, ModifiedResNet):
+        encode = partial(encode_image_resnet, visual)
+    elif isinstance(visual, VisionTransformer) and is_plain(visual):
+        encode = partial(encode_image_vit, visual)
+
+    def features(images: Tensor) -> Tensor:
+        pixels = model.preprocess.normalize(images).to(kind)
+        found: Tensor = encode(pixels.contiguous(memory_format=torch.channels_last)).float()
+        return found
+
+    return features
+
+
+def _fold_batch_norm(visual: nn.Module) -> None:
+    """Each `bn` that follows a `conv` becomes a part of it, in place."""
+    for module in list(visual.modules()):
+        for name, norm in list(module.named_children()):
+            if not isinstance(norm, nn.BatchNorm2d):
+                continue
+            before = {"bn": "conv", "1": "0"}  # in blocks and the stem; in a block's downsampling
+            other = next((b + name[len(a) :] for a, b in before.items() if name.startswith(a)), "")
+            convolution = getattr(module, other)
+            setattr(module, other, fuse_conv_bn_eval(convolution, norm))
+            setattr(module, name, nn.Identity())
