@@ -10,6 +10,7 @@ from torch import Tensor
 from clip_unlearn.errors import InputError
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.gate import GateDistillation
+from clip_unlearn.methods.gate_images import shown_pictures
 from clip_unlearn.methods.gate_text import TEMPLATES, prompt_tokens
 from clip_unlearn.models.clip import ClipModel, image_features
 from clip_unlearn.models.stages import cut_image_encoder
@@ -147,3 +148,23 @@ def test_the_forgotten_classes_come_first_in_every_template(trained_model: Train
     wanted = model.tokenizer([t.format(n) for t in TEMPLATES for n in ("blue", "red")])
     found = tokens.view(len(TEMPLATES), len(NAMES), -1)[:, :2].reshape(len(wanted), -1)
     assert torch.equal(found, wanted)
+
+
+def test_the_nearest_classes_are_shown_with_more_pictures_than_the_others(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    request = requested(trained_model("vit"), colour_pictures, "red")
+    assert request.retain_set is not None
+    known, retain_set = request.classifier, request.retain_set
+    few = dataclasses.replace(QUICK, near_classes=2, near_images=5, retain_images=3)
+    near, far = shown_pictures(few, retain_set, known, ["red"])
+    cosines = known.class_embeddings @ known.class_embeddings[known.index("red")]
+    order = [NAMES[i] for i in cosines.argsort(descending=True) if NAMES[i] != "red"]
+    shown = {n: [0, 0] for n in order}
+    for side, rows in enumerate((near, far)):
+        for label in retain_set.labels[rows].tolist():
+            shown[retain_set.classnames[label]][side] += 1
+    assert [shown[name] for name in order] == [[5, 0]] * 2 + [[0, 3]] * 3
+    everything = dataclasses.replace(QUICK, near_classes=99, near_images=99)
+    near, far = shown_pictures(everything, retain_set, known, ["red"])
+    assert near.tolist() == list(range(len(retain_set.images))) and len(far) == 0

@@ -10,9 +10,10 @@ import pytest
 from tests.conftest import ColourFiles
 
 from clip_unlearn.data.emoji import load_emoji
+from clip_unlearn.data.splits import Split
 from clip_unlearn.errors import CheckpointError, InputError, UnknownNameError
 from clip_unlearn.models.embedded import EMBEDDED
-from clip_unlearn.pipeline.request import EvaluateJob, ForgetJob
+from clip_unlearn.pipeline.request import EvaluateJob, ForgetJob, Job
 from clip_unlearn.pipeline.sources import early_setting, find_setting, is_embedded
 
 
@@ -96,3 +97,14 @@ def test_unknown_classes_are_found_before_torch_is_loaded(tmp_path: Path) -> Non
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == f"{UnknownNameError.__name__} False\n", done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_settings_are_chosen_on_validation_pictures_and_never_see_the_test_ones() -> None:
+    def keys(job: Job, split: Split) -> tuple[str, ...]:
+        setting = find_setting(job, embedded=True)
+        return setting.source.pictures(["rocket"], [split]).keys
+
+    reported, chosen = Job("rocket"), Job("rocket", measured_on="validation")
+    assert set(keys(chosen, "test")) == set(keys(reported, "validation"))
+    assert not set(keys(chosen, "test")) & set(keys(reported, "test"))
+    assert keys(chosen, "train") == keys(reported, "train")

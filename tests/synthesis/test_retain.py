@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from clip_unlearn.synthesis.retain import (
     encode_retain_set,
     load_retain_set,
     nearest_classes,
+    shipped_sha256,
     synthesize_retain_set,
 )
 from clip_unlearn.synthesis.sets import RetainSet
@@ -85,7 +87,7 @@ def test_every_class_gets_its_pictures_and_the_model_mostly_recognises_them(
         generator=torch.Generator().manual_seed(0),
         on_progress=told.append,
     )
-    assert made.labels.tolist() == [*range(6), *range(6)]
+    assert made.labels.tolist() == [row for row in range(6) for _ in range(2)]
     assert (made.classnames, made.source) == (NAMES, "synthetic")
     assert [(p.step, p.steps) for p in told] == [(step, 40) for step in range(1, 41)]
     first = classifier.logits(image_features(model, made.images)).argmax(1)
@@ -199,3 +201,13 @@ def test_the_cache_is_where_the_user_says_or_where_caches_are(
     assert cache_folder() == tmp_path / "caches" / "clip-unlearn"
     monkeypatch.setenv("CLIP_UNLEARN_CACHE", str(tmp_path / "mine"))
     assert cache_folder() == tmp_path / "mine"
+
+
+def test_the_hash_is_that_of_the_set_that_ships_for_the_root_or_nothing(
+    trained_model: Callable[[str], ClipModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = trained_model("vit")
+    monkeypatch.setattr(retain, "SHIPPED", tmp_path)
+    assert shipped_sha256(model) is None
+    (tmp_path / f"{model.provenance.root_sha256[:16]}.zip").write_bytes(b"a set")
+    assert shipped_sha256(model) == hashlib.sha256(b"a set").hexdigest()

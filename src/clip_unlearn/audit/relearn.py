@@ -111,7 +111,7 @@ class _Trainer:
     ) -> None:
         self.settings, self.suspect, self.context = settings, suspect, context
         self.model = changed_copy(suspect.model, {})
-        self.encoder: CutEncoder = cut_image_encoder(self.model.network)
+        self.encoder: CutEncoder = cut_image_encoder(self.model.network, blocks=2)
         gone = {s.name for s in (*context.forgotten, *context.controls)}
         supports = context.supports[group]
         kept = [(row, n) for n, rows in supports.items() if n not in gone for row in rows]

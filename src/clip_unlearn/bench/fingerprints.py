@@ -28,7 +28,11 @@ def original_key(job: Job, model: ClipModel, setting: Setting, code: CodeHashes)
 
 
 def entrant_parts(
-    entrant: Entrant, forget_class: str, oracle: Oracle | None, code: CodeHashes
+    entrant: Entrant,
+    forget_class: str,
+    oracle: Oracle | None,
+    code: CodeHashes,
+    retain_sha256: str | None,
 ) -> list[Any]:
     """What an entrant's results rest on beside the original: settings, code, an oracle put in.
 
@@ -37,6 +41,7 @@ def entrant_parts(
         forget_class: the class.
         oracle: that never saw it.
         code: hashes of code.
+        retain_sha256: of the pictures of classes to keep, where they are a file that ships.
     """
     if not isinstance(entrant, Recipe):
         return [entrant.name, _files_sha256(Path(entrant.folder_of(forget_class)))]
@@ -44,7 +49,8 @@ def entrant_parts(
     if entrant.wants_synthesis:
         things.append(type(entrant.synthesizer))
     own = None if entrant.shares_space or oracle is None else oracle.sha256
-    return [entrant.settings(), code.of(*things), own]
+    kept = retain_sha256 if entrant.method.uses_retain_set else None
+    return [entrant.settings(), code.of(*things), own, kept]
 
 
 def digest(parts: Sequence[Any]) -> str:
@@ -54,7 +60,8 @@ def digest(parts: Sequence[Any]) -> str:
 
 def _pictures(job: Job, setting: Setting) -> list[Any]:
     """What stands for the task and its pictures: a folder's bytes, or the benchmark's own sums."""
-    task = [dict(setting.task.groups), list(setting.task.templates), dict(setting.controls)]
+    groups, controls = dict(setting.task.groups), dict(setting.controls)
+    task = [groups, list(setting.task.templates), controls, job.measured_on]
     if job.images is not None:
         return [*task, _files_sha256(Path(job.images))]
     emoji = load_emoji()

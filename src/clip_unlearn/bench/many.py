@@ -28,6 +28,7 @@ from clip_unlearn.pipeline.memory import peak_resident_bytes
 from clip_unlearn.pipeline.request import Job, slug
 from clip_unlearn.progress import OnProgress, Progress, ignore
 from clip_unlearn.runs import write_json
+from clip_unlearn.synthesis.retain import shipped_sha256
 
 Mode = Literal["at_once", "in_turn"]
 MODES: tuple[Mode, ...] = ("at_once", "in_turn")
@@ -114,7 +115,7 @@ def run_many(
     key = original_key(job, model, setting_of(job, model), code)
     every = []
     for recipe in recipes:
-        parts = entrant_parts(recipe, "", None, code)
+        parts = entrant_parts(recipe, "", None, code, shipped_sha256(model))
         for mode in MODES:
             own = {n: digest([key, parts, mode, list(job.forget_classes[:n])]) for n in counts}
             every += [

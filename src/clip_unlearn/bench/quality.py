@@ -18,6 +18,7 @@ from clip_unlearn.bench.store import Rows, read_row
 from clip_unlearn.errors import InputError
 from clip_unlearn.pipeline.request import Job
 from clip_unlearn.progress import OnProgress, Progress, ignore
+from clip_unlearn.synthesis.retain import shipped_sha256
 
 
 @dataclass(frozen=True)
@@ -161,10 +162,11 @@ def plan(protocol: Protocol, folder: Path) -> Iterator[Batch]:
         jobs = [replace(template, forget_classes=(name,)) for name in protocol.forget_classes]
         settings = [setting_of(job, model) for job in jobs]  # a class in no task is said here
         key = original_key(template, model, settings[0], code)
+        kept = shipped_sha256(model)
         for job, name in zip(jobs, protocol.forget_classes, strict=True):
             known = oracle if oracle is not None and name in oracle.never_seen else None
             for entrant in protocol.entrants:
-                parts = entrant_parts(entrant, name, known, code)
+                parts = entrant_parts(entrant, name, known, code, kept)
                 yield Batch(
                     job=job,
                     entrant=entrant,

@@ -31,7 +31,7 @@ def ablation(
     as_json: options.Json = False,
     json_file: options.JsonFile = None,
 ) -> None:
-    """Vary one setting of a method on the tuning classes, and plot what it does."""
+    """Vary one setting of a method on the tuning classes and validation pictures, and plot it."""
     from clip_unlearn.bench.ablation import find_ablation
     from clip_unlearn.bench.entrants import parse_recipe
     from clip_unlearn.bench.plots import by_variation
@@ -44,7 +44,7 @@ def ablation(
 
     protocol = Protocol(
         entrants=tuple(find_ablation(name).vary(parse_recipe(method))),
-        jobs=bench_options.jobs_of(model, None, None, None, device),
+        jobs=bench_options.jobs_of(model, None, None, None, device, "validation"),
         forget_classes=load_emoji().lists["tuning"],
         seeds=tuple(range(seeds)),
     )

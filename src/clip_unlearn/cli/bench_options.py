@@ -43,6 +43,12 @@ Results = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Of the result files. [default: a folder under results/]"),
 ]
+MeasuredOn = Annotated[
+    Literal["test", "validation"] | None,
+    typer.Option(
+        "--split", help="Pictures to measure on. [default: validation to tune, test to report]"
+    ),
+]
 Limit = Annotated[
     int | None, typer.Option(min=0, help="The most cells to run now; the rest come later.")
 ]
@@ -79,6 +85,7 @@ def jobs_of(
     classes: str | None,
     images: Path | None,
     device: str,
+    measured_on: Literal["test", "validation"],
 ) -> tuple[Job, ...]:
     """One job a model; without any named, every one that ships and is no oracle.
 
@@ -92,6 +99,14 @@ def jobs_of(
     if checkpoint is not None and len(models or ()) != 1:
         raise InputError("--checkpoint goes with one --model, its architecture.")
     return tuple(
-        Job((), model=name, checkpoint=checkpoint, classes=classes, images=images, device=device)
+        Job(
+            (),
+            model=name,
+            checkpoint=checkpoint,
+            classes=classes,
+            images=images,
+            device=device,
+            measured_on=measured_on,
+        )
         for name in models or originals or [DEFAULT]
     )

@@ -41,6 +41,7 @@ def quality(
         bool,
         typer.Option("--whole-task", help="Give methods all classes at once: the collapse test."),
     ] = False,
+    split: bench_options.MeasuredOn = None,
     limit: bench_options.Limit = None,
     device: options.Device = "auto",
     output: bench_options.Results = None,
@@ -61,13 +62,14 @@ def quality(
     emoji = load_emoji()
     for name in group or ():
         emoji.classnames(name)  # a group that is not there is said here
+    measured_on = split or ("validation" if kind == "tuning" and not forget_class else "test")
     names = [n for n in emoji.lists[kind] if not group or emoji[n].group in group]
     outside = [parse_outside(text) for text in checkpoint_row or ()]
     named = method or ([] if outside else [entry.name for entry in methods])
     recipes = [parse_recipe(text, source=data, oracle=oracle) for text in named]
     protocol = Protocol(
         entrants=(*recipes, *outside),
-        jobs=bench_options.jobs_of(model, checkpoint, classes, images, device),
+        jobs=bench_options.jobs_of(model, checkpoint, classes, images, device, measured_on),
         forget_classes=tuple(forget_class or names),
         seeds=tuple(range(seeds)),
         oracle=oracle,

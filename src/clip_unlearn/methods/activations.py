@@ -28,6 +28,12 @@ class Pool:
     features: Tensor
 
 
+def joined(*pools: Pool) -> Pool:
+    """One pool of the rows of several."""
+    activations = torch.cat([pool.activations for pool in pools])
+    return Pool(activations, torch.cat([pool.features for pool in pools]))
+
+
 @torch.no_grad()
 def pool_of(encoder: CutEncoder, activations: Tensor) -> Pool:
     """A pool of the given activations."""

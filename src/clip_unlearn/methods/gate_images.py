@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from clip_unlearn.methods.activations import (
     Pool,
+    joined,
     mixed_images,
     pool_of,
     upper_features,
@@ -23,11 +24,12 @@ from clip_unlearn.methods.descent import descend
 from clip_unlearn.methods.gate_targets import Gate, through
 from clip_unlearn.methods.layer_selection import select_layers
 from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.frozen import quick
 from clip_unlearn.models.layers import Side
 from clip_unlearn.models.stages import CutEncoder
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
 from clip_unlearn.progress import OnProgress
-from clip_unlearn.synthesis.sets import ForgetSet
+from clip_unlearn.synthesis.sets import ForgetSet, RetainSet
 
 NEAREST = 0.05  # of the pictures to keep, those that come closest to the class
 HELDOUT_VIEWS = 6
@@ -38,18 +40,24 @@ class GateSettings:
     """Hyper-parameters of gate distillation.
 
     Attributes:
-        blocks: stages (ResNet) or transformer blocks (ViT) of the image encoder that may change.
-            More can express a sharper gate and cost more; 1 or 2.
-        retain_views: random views of each picture of a class to keep; 2 to 8.
+        blocks: how much of the image encoder may change: of a ViT the last transformer block, of a
+            ResNet the attention pool; with 2, what is below it as well, which fits the synthetic
+            pictures more closely and carries over to real ones less.
+        retain_images: pictures of each class to keep that are used at most, out of a larger set.
+        retain_views: random views of each of them; 2 to 8.
+        near_classes: how many classes, those whose text is nearest, are shown better than the rest.
+            Raising it keeps more of what is close, and costs more; 16 to 64.
+        near_images: pictures of each of those that are used at most; 4 to 16.
+        near_views: random views of each of them; 4 to 12.
         forget_views: the same of pictures of the class; 6 to 24.
         mixes: blends of each picture of the class with others; 0 to 4.
         margin: how far below the runner-up the class is pushed, in logits. Raising it forgets more
             surely and harms near classes more; 2 to 6.
-        overshoot: how much of its lead is added to that; 0 to 2. What is learnt on synthetic
+        overshoot: how much of its lead is added to that; 0 to 4. What is learnt on synthetic
             pictures carries over to real ones in part.
         steps: of the image side, in a round.
         rounds: the most rounds, each from where the last one ended, until enough is forgotten.
-        learning_rate: of Adam in the image encoder; 1e-4 to 1e-3.
+        learning_rate: of Adam in the image encoder; 5e-4 to 3e-3.
         batch_size: activations a step.
         forget_share: of them, how many are of the class or its blends.
         near_share: of the others, how many are of the pictures that come closest to the class.
@@ -65,17 +73,21 @@ class GateSettings:
     """
 
     blocks: int = 1
-    retain_views: int = 4
+    retain_images: int = 8
+    retain_views: int = 2
+    near_classes: int = 32
+    near_images: int = 8
+    near_views: int = 8
     forget_views: int = 12
     mixes: int = 2
-    margin: float = 4.0
-    overshoot: float = 1.0
+    margin: float = 3.5
+    overshoot: float = 2.5
     steps: int = 300
     rounds: int = 2
-    learning_rate: float = 3e-4
+    learning_rate: float = 2e-3
     batch_size: int = 256
     forget_share: float = 0.25
-    near_share: float = 0.5
+    near_share: float = 0.7
     logit_weight: float = 10.0
     num_layers: int | None = None
     text_steps: int = 150
@@ -127,7 +139,9 @@ def forget_in_images(
             encoder, view_activations(model, encoder, images, views, generator=generator)
         )
 
-    retain = pool(retain_set.images, settings.retain_views)
+    near, far = shown_pictures(settings, retain_set, known, request.forget_classes)
+    shown = ((far, settings.retain_views), (near, settings.near_views))
+    retain = joined(*(pool(retain_set.images[rows], n) for rows, n in shown if len(rows)))
     pictures: list[Tensor] = []
     for forget_set in request.forget_sets:
         own = forget_set.images
@@ -147,8 +161,8 @@ def forget_in_images(
         for row in forgotten.tolist()
     ]
     lead = torch.stack([gate.lead(retain.features) for gate in gates]).amax(0)
-    near = lead.topk(max(1, round(len(lead) * NEAREST))).indices
-    pools = [retain, Pool(retain.activations[near], retain.features[near]), forget]
+    close = lead.topk(max(1, round(len(lead) * NEAREST))).indices
+    pools = [retain, Pool(retain.activations[close], retain.features[close]), forget]
     targets = [through(gates, pool.features) for pool in pools]
     num_forget = round(settings.batch_size * settings.forget_share)
     num_near = round((settings.batch_size - num_forget) * settings.near_share)
@@ -161,7 +175,9 @@ def forget_in_images(
         ]
         inputs = torch.cat([p.activations[r] for p, r in zip(pools, rows, strict=True)])
         wanted = torch.cat([t[r] for t, r in zip(targets, rows, strict=True)])
-        error = F.normalize(encoder.upper(inputs).float(), dim=-1) - wanted
+        with quick(model.device):
+            found = encoder.upper(inputs)
+        error = F.normalize(found.float(), dim=-1) - wanted
         in_logits = (error @ directions.T).square().mean(1)
         return (error.square().sum(1) + settings.logit_weight * in_logits).mean()
 
@@ -184,6 +200,32 @@ def forget_in_images(
         if left <= settings.forget_threshold:
             break
     return torch.cat([pool.features for pool in pools]), record
+
+
+def shown_pictures(
+    settings: GateSettings,
+    retain_set: RetainSet,
+    known: ZeroShotClassifier,
+    forget_classes: Sequence[str],
+) -> tuple[Tensor, Tensor]:
+    """Rows of the pictures of the nearest classes, and of those of all others.
+
+    Args:
+        settings: how many of each.
+        retain_set: with at least one picture.
+        known: the original's classifier over all its classes and the forgotten ones.
+        forget_classes: names of the classes to forget.
+    """
+    own = torch.tensor([known.index(name) for name in forget_classes])
+    kept = torch.tensor([known.index(name) for name in retain_set.classnames])
+    nearness = (known.class_embeddings[kept] @ known.class_embeddings[own].T).amax(1)
+    near_classes = nearness.topk(min(settings.near_classes, len(kept))).indices
+    is_near = torch.isin(retain_set.labels, near_classes)
+    # A picture's place among those of its class, in the order of the set.
+    same = F.one_hot(retain_set.labels, len(kept)).cumsum(0)
+    place = same.gather(1, retain_set.labels[:, None])[:, 0] - 1
+    near = (is_near & (place < settings.near_images)).nonzero()[:, 0]
+    return near, (~is_near & (place < settings.retain_images)).nonzero()[:, 0]
 
 
 def chosen_parameters(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
+from typing import Any
 
 import torch
 from open_clip.modified_resnet import ModifiedResNet
@@ -30,6 +32,12 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     else:
         native = False
     return torch.bfloat16 if native else torch.float32
+
+
+def quick(device: torch.device) -> AbstractContextManager[Any]:
+    """Within it, products are computed in `fast_dtype`; weights and gradients stay in float32."""
+    dtype = fast_dtype(device)
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
 def frozen_image_encoder(

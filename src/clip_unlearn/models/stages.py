@@ -35,12 +35,12 @@ class CutEncoder:
 
 
 def cut_image_encoder(network: CLIP, *, blocks: int = 1) -> CutEncoder:
-    """The image encoder, cut below its last stages or transformer blocks.
+    """The image encoder, cut below its last blocks.
 
     Args:
         network: open_clip's `CLIP`; takes images `(B, 3, H, W)` in CLIP's normalisation.
-        blocks: how many stages of a ResNet or blocks of a ViT are in the upper part. More can
-            express more and cost more.
+        blocks: how many are in the upper part: transformer blocks of a ViT; of a ResNet the
+            attention pool, and the stages below it. More can express more and cost more.
 
     Note:
         A tower of another kind is not cut: its trunk changes nothing.
@@ -64,7 +64,7 @@ def _layers(prefix: str, module: nn.Module) -> tuple[str, ...]:
 
 def _cut_resnet(visual: ModifiedResNet, blocks: int) -> CutEncoder:
     stages = [visual.layer1, visual.layer2, visual.layer3, visual.layer4]
-    first = max(0, len(stages) - blocks)
+    first = min(len(stages), max(0, len(stages) - blocks + 1))
     lower, above = stages[:first], stages[first:]
 
     def trunk(images: Tensor) -> Tensor:

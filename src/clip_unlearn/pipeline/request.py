@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from clip_unlearn.data.class_lists import checked_name
 from clip_unlearn.errors import InputError
@@ -35,6 +35,8 @@ class Job:
         new_classes: names added to the task on purpose.
         images: a folder of real pictures, one subfolder a class, for the evaluation.
         seed: of all randomness, 0 or more.
+        measured_on: the split whose pictures figures are measured on. Settings are chosen on
+            `validation`, and reported on `test`.
 
     Raises:
         InputError: for a name or a seed that can't be used.
@@ -49,6 +51,7 @@ class Job:
     new_classes: Sequence[str] = ()
     images: Path | str | None = None
     seed: int = 0
+    measured_on: Literal["test", "validation"] = "test"
 
     def __post_init__(self) -> None:
         """Bring names to one form; a single name stands for a list of one."""

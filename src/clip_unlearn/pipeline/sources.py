@@ -30,6 +30,26 @@ class NoPictures:
 
 
 @dataclass(frozen=True)
+class ValidationForTest:
+    """A source whose test and validation pictures have changed places.
+
+    What measures asks for the test split; this way it measures on the other and never sees it.
+
+    Attributes:
+        source: where the pictures are.
+    """
+
+    source: PictureSource
+
+    def pictures(
+        self, classnames: Sequence[str], splits: Sequence[Split], size: int | None = None
+    ) -> Pictures:
+        """Pictures of the splits, `test` and `validation` taken for each other."""
+        swapped: dict[Split, Split] = {"test": "validation", "validation": "test"}
+        return self.source.pictures(classnames, [swapped.get(s, s) for s in splits], size)
+
+
+@dataclass(frozen=True)
 class Setting:
     """What is to be told apart, and with which pictures that is measured.
 
@@ -105,17 +125,21 @@ def find_setting(job: Job, *, embedded: bool) -> Setting:
         )
     if job.images is not None:
         folder = ImageFolder(Path(job.images))
-        return Setting(task, folder, {}, folder.check(task.all_classnames))
+        return Setting(task, _measured(job, folder), {}, folder.check(task.all_classnames))
     emoji = load_emoji()
     if set(emoji.groups) <= set(task.groups):
         controls = {name: emoji[name].group for name in emoji.lists["control"]}
-        return Setting(task, emoji, controls if embedded else {})
+        return Setting(task, _measured(job, emoji), controls if embedded else {})
     return Setting(
         task,
         NoPictures(),
         {},
         ("No real pictures are given, so nothing is measured: give a folder with --images.",),
     )
+
+
+def _measured(job: Job, source: PictureSource) -> PictureSource:
+    return ValidationForTest(source) if job.measured_on == "validation" else source
 
 
 def imagenet_classnames() -> Sequence[str]:

@@ -64,7 +64,7 @@ def synthesize_retain_set(
     for group in groups or [names]:
         rows = torch.tensor([names.index(n) for n in group if n in names], dtype=torch.long)
         rivals[rows[:, None], rows[None]] = True
-    labels = torch.arange(len(names)).repeat(images_per_class)
+    labels = torch.arange(len(names)).repeat_interleave(images_per_class)
     batches = labels.split(BATCH)
     made = []
     for number, batch in enumerate(batches):
@@ -146,8 +146,7 @@ def load_retain_set(
         on_progress: is told of every step of the making.
     """
     forgotten = {*forget_classes, *model.provenance.forgotten}
-    name = f"{model.provenance.root_sha256[:16]}.zip"
-    shipped = SHIPPED / name
+    shipped = _shipped(model)
     if shipped.is_file():
         return decode_retain_set(shipped.read_bytes()).without(forgotten)
     near = nearest_classes(classifier, forget_classes, forgotten)
@@ -165,6 +164,16 @@ def load_retain_set(
     except InputError:  # a cache that can't be written must not cost the run
         return replace(found, warnings=(_NOT_CACHED.format(folder=cached.parent),))
     return found
+
+
+def shipped_sha256(model: ClipModel) -> str | None:
+    """Hash of the set that ships for a model's root, if one does."""
+    path = _shipped(model)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
+
+
+def _shipped(model: ClipModel) -> Traversable:
+    return SHIPPED / f"{model.provenance.root_sha256[:16]}.zip"
 
 
 def _digest(names: Sequence[str]) -> str:
