@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import ColourFiles
 from typer.testing import CliRunner
 
+from clip_unlearn.bench import quality
+from clip_unlearn.bench.quality import Outcome, Protocol
 from clip_unlearn.cli.app import app
 from clip_unlearn.models.load import load_model
 from clip_unlearn.models.save import save_model
@@ -85,3 +87,27 @@ def test_a_method_of_another_package_and_a_checkpoint_from_elsewhere_are_rows(
     assert rows["elsewhere"]["image_side_accuracy"] == 1.0
     assert {"theirs", "elsewhere"} <= {line.split()[0] for line in done.stdout.splitlines()}
     assert (tmp_path / "out" / "tiny-vit-forget-retain.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "split"),
+    [
+        (["--list", "tuning"], "validation"),
+        (["--list", "protocol"], "test"),
+        (["--list", "tuning", "--split", "test"], "test"),
+        (["--list", "tuning", "--forget-class", "rocket"], "test"),
+    ],
+)
+def test_settings_are_tried_on_validation_pictures_and_reported_on_test_pictures(
+    arguments: list[str], split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Protocol] = []
+
+    def nothing(protocol: Protocol, folder: Path, **_: object) -> Outcome:
+        asked.append(protocol)
+        return Outcome([], (), 0)
+
+    monkeypatch.setattr(quality, "run_quality", nothing)
+    command = ["bench", "quality", "--method", "nullspace", "--model", "emoji-resnet"]
+    CliRunner().invoke(app, [*command, "--output", str(tmp_path), *arguments])
+    assert [job.measured_on for job in asked[0].jobs] == [split]

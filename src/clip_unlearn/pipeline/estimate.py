@@ -13,6 +13,7 @@ from clip_unlearn.methods.catalog import Method
 from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.frozen import frozen_image_encoder
 from clip_unlearn.synthesis.catalog import Synthesizer
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
 from clip_unlearn.synthesis.realistic import Realistic
@@ -22,7 +23,7 @@ _PROBE_SECONDS = 0.2
 _MOST_PROBED = 32
 _RETAIN_IMAGES_PER_CLASS = 2
 _FORWARD = 1 / 3  # of a forward and backward pass
-_UPPER = 1 / 4  # of an encoder, which is what a gate is fitted in
+_UPPER = 1 / 10  # of an encoder, which is what a gate is fitted in
 _COPIES = 4  # of the weights: themselves, gradients, and Adam's two
 
 
@@ -74,21 +75,22 @@ def estimate(
         num_classes: of the task.
         num_pictures: real pictures to evaluate on.
     """
-    each, activation_bytes = probe(model)
+    each, lean, activation_bytes = probe(model)
     shipped = (SHIPPED / f"{model.provenance.root_sha256[:16]}.zip").is_file()
     retained = min(num_classes, MOST_CLASSES) * _RETAIN_IMAGES_PER_CLASS
     makes = method.uses_retain_set and not shipped
     images, synthesis = synthesis_cost(synthesizer)
     costs = [synthesis, method_cost(method, images, retained)]
-    known = [cost for cost in costs if cost is not None]
-    passes = sum(cost.passes for cost in known) * num_forget + 2 * num_pictures * _FORWARD
-    batch = max((cost.batch for cost in known), default=1)
+    seconds = each * 2 * num_pictures * _FORWARD
+    for cost, of_one in zip(costs, (lean, each), strict=True):
+        seconds += cost.passes * of_one * num_forget if cost is not None else 0
+    batch = max((cost.batch for cost in costs if cost is not None), default=1)
     if makes:
-        passes += retained * RETAIN_ASCENT.max_steps
+        seconds += lean * retained * RETAIN_ASCENT.max_steps
         batch = max(batch, min(BATCH, retained))
     weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
     return Estimate(
-        seconds=each * passes if len(known) == len(costs) else None,
+        seconds=None if None in costs else seconds,
         memory_bytes=_COPIES * weights + batch * activation_bytes,
         makes_retain_set=makes,
     )
@@ -130,15 +132,27 @@ def method_cost(method: Method, images: int, retained: int) -> Cost | None:
             return None
 
 
-def probe(model: ClipModel) -> tuple[float, int]:
-    """Seconds that an image takes forward and backward, and bytes that are kept in between."""
-    seconds, _ = timed_pass(model, 1)  # the first pass also allocates
-    count = max(1, min(_MOST_PROBED, int(_PROBE_SECONDS / max(seconds, 1e-6))))
-    seconds, kept = timed_pass(model, count)
-    return seconds / count, kept // count
+def probe(model: ClipModel) -> tuple[float, float, int]:
+    """What an image costs, forward and backward, in seconds and in bytes kept in between.
+
+    Returns:
+        Seconds in the model, seconds in its frozen copy, on which pictures are made, and bytes.
+    """
+    frozen, found = frozen_image_encoder(model), list[tuple[float, int]]()
+    for encode in (model.encode_image, frozen):
+        timed_pass(model, encode, 1)  # the first pass also allocates
+        one, _ = timed_pass(model, encode, 1)
+        count = max(1, min(_MOST_PROBED, int(_PROBE_SECONDS / max(one, 1e-6))))
+        timed_pass(model, encode, count)
+        seconds, kept = timed_pass(model, encode, count)
+        found.append((seconds / count, kept // count))
+    (each, activations), (lean, _) = found
+    return each, lean, activations
 
 
-def timed_pass(model: ClipModel, count: int) -> tuple[float, int]:
+def timed_pass(
+    model: ClipModel, encode: Callable[[Tensor], Tensor], count: int
+) -> tuple[float, int]:
     """Seconds and kept bytes of one pass of `count` images, forward and backward."""
     size = model.preprocess.size
     images = torch.full((count, 3, size, size), 0.5, device=model.device, requires_grad=True)
@@ -153,7 +167,7 @@ def timed_pass(model: ClipModel, count: int) -> tuple[float, int]:
     unpack: Callable[[Tensor], Tensor] = lambda value: value  # noqa: E731
     started = time.monotonic()
     with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
-        features = model.encode_image(images)
+        features = encode(images)
     (gradient,) = torch.autograd.grad(features.square().sum(), images)
     gradient.cpu()  # waits for the device
     return time.monotonic() - started, sum(kept.values())
