@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import resource
+import signal
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,6 +38,23 @@ TOWERS = {
     "vit": {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 16, "layers": 2},
 }
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+
+
+@contextmanager
+def small_files(limit: int) -> Iterator[None]:
+    """No file may grow past so many bytes, as on a disk that is full.
+
+    Not a fixture: pytest itself writes between a test and the end of its fixtures, perhaps to a
+    file that is longer already.
+    """
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def draw_colours(count: int, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -1,27 +1,15 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.conftest import small_files
 
 from clip_unlearn.errors import InputError
 from clip_unlearn.runs import atomic_file, atomic_folder, check_output, write_bytes, write_json
-
-
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """No file can grow past 1,000 bytes: writing fails half-way, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def names_in(folder: Path) -> list[str]:
@@ -67,11 +55,13 @@ def test_the_mode_of_a_file_is_kept_and_a_new_one_follows_the_umask(tmp_path: Pa
         os.umask(before)
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_is_said_in_one_line_and_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_bytes(path, b"old")
-    with pytest.raises(InputError, match=r"Can't write .*file: .+\. Choose another --output\."):
+    with (
+        pytest.raises(InputError, match=r"Can't write .*file: .+\. Choose another --output\."),
+        small_files(1000),
+    ):
         write_bytes(path, b"x" * 5000)
     assert path.read_bytes() == b"old"
     assert names_in(tmp_path) == ["file"]
@@ -120,9 +110,12 @@ def test_a_folder_is_replaced_only_when_asked_for_and_only_when_whole(tmp_path: 
     assert names_in(tmp_path) == ["out"]
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_leaves_no_half_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Can't write"), atomic_folder(tmp_path / "out") as folder:
+    with (
+        pytest.raises(InputError, match="Can't write"),
+        atomic_folder(tmp_path / "out") as folder,
+        small_files(1000),
+    ):
         (folder / "weights").write_bytes(b"x" * 5000)
     assert names_in(tmp_path) == []
 

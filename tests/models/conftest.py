@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import resource
-import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -100,14 +98,3 @@ def architecture(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], st
 def state() -> dict[str, Tensor]:
     """A small state dict."""
     return {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.tensor([1.0, -2.0])}
-
-
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """No file may grow past 100,000 bytes, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.conftest import small_files
 from torch import Tensor, nn
 
 from clip_unlearn.errors import CheckpointError, ClipUnlearnError, InputError, NonFiniteError
@@ -168,11 +169,13 @@ def test_written_tensors_are_read_back(tmp_path: Path, state: State) -> None:
     assert same(read_state_dict(tmp_path / "new" / "a.safetensors"), state)
 
 
-@pytest.mark.usefixtures("small_files")
 def test_full_disk_leaves_the_file_that_was_there(tmp_path: Path, state: State) -> None:
     path = tmp_path / "a.safetensors"
     write_tensors(path, state, {})
-    with pytest.raises(InputError, match=r"Can't write .*Choose another --output"):
+    with (
+        pytest.raises(InputError, match=r"Can't write .*Choose another --output"),
+        small_files(100_000),
+    ):
         write_tensors(path, {"big": torch.zeros(100_000)}, {})
     assert same(read_state_dict(path), state)
     assert list(tmp_path.iterdir()) == [path]

@@ -8,6 +8,7 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.conftest import small_files
 from tests.models.conftest import tiny_model
 
 from clip_unlearn.errors import CheckpointError, InputError, NonFiniteError
@@ -151,12 +152,12 @@ def test_verification_finds_another_architecture(tmp_path: Path) -> None:
         verify_saved(folder, tiny_model("resnet"))
 
 
-@pytest.mark.usefixtures("small_files")
 def test_full_disk_is_one_clear_line_and_leaves_no_folder(tmp_path: Path) -> None:
     model = tiny_model("vit")
     with (
         pytest.raises(InputError, match=r"Can't write .*Choose another --output"),
         atomic_folder(tmp_path / "out") as folder,
+        small_files(100_000),
     ):
         write(model, folder)
     assert list(tmp_path.iterdir()) == []

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,14 +54,3 @@ def quick_job(colour_files: ColourFiles) -> MakeJob:
 def done(quick_job: MakeJob, tmp_path_factory: pytest.TempPathFactory) -> ForgetResult:
     """A finished job: red forgotten."""
     return forget(quick_job("red", output=tmp_path_factory.mktemp("done") / "no-red"))
-
-
-@pytest.fixture
-def small_files() -> Iterator[None]:
-    """No file may grow past 100,000 bytes, as on a disk that is full."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)

@@ -9,7 +9,7 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.conftest import ColourFiles
+from tests.conftest import ColourFiles, small_files
 
 from clip_unlearn.errors import InputError, NonFiniteError, UnknownNameError, UnknownToModelError
 from clip_unlearn.models.edit import Edit
@@ -262,9 +262,8 @@ def test_an_interrupted_job_leaves_nothing(quick_job: MakeJob, tmp_path: Path, p
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_full_disk_is_one_line_and_leaves_nothing(quick_job: MakeJob, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Can't write") as caught:
+    with pytest.raises(InputError, match="Can't write") as caught, small_files(100_000):
         forget(quick_job("red", output=tmp_path / "out"))
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
