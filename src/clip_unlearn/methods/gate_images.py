@@ -85,9 +85,9 @@ class GateSettings:
     steps: int = 300
     rounds: int = 2
     learning_rate: float = 2e-3
-    batch_size: int = 256
+    batch_size: int = 512
     forget_share: float = 0.25
-    near_share: float = 0.7
+    near_share: float = 0.5
     logit_weight: float = 10.0
     num_layers: int | None = None
     text_steps: int = 150

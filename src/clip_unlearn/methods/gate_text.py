@@ -25,6 +25,7 @@ TEMPLATES = (
     "an image of a {}.",
 )
 NEAR_PROMPTS = 320
+PROMPTS_A_STEP = 128  # near ones, and as many of all others
 PICTURES_A_STEP = 2048
 
 
@@ -79,13 +80,12 @@ def forget_in_text(
     cosines = pictures @ known.class_embeddings.to(model.device).T
     cosines[:, [known.index(name) for name in forget_classes]] = -torch.inf
     limit = cosines.amax(1) - settings.margin / model.logit_scale
-    half = settings.batch_size // 2
 
     def draw(rows: Tensor, count: int) -> Tensor:
         return rows[torch.randint(len(rows), (count,), generator=generator)]
 
     def loss() -> Tensor:
-        kept = torch.cat([draw(others, half), draw(near, half)])
+        kept = torch.cat([draw(others, PROMPTS_A_STEP), draw(near, PROMPTS_A_STEP)])
         rows = torch.cat([own, kept]).to(model.device)
         features = F.normalize(encoder.upper(pool.activations[rows]).float(), dim=-1)
         seen = torch.randint(len(pictures), (PICTURES_A_STEP,), generator=generator)
