@@ -22,8 +22,8 @@ from clip_unlearn.progress import Progress
 from clip_unlearn.runs import write_bytes
 from clip_unlearn.synthesis.retain import (
     RETAIN_ASCENT,
-    SHIPPED,
     encode_retain_set,
+    shipped_file,
     synthesize_retain_set,
 )
 
@@ -54,7 +54,7 @@ def main() -> None:
         generator=torch.Generator().manual_seed(0),
         on_progress=report,
     )
-    path = Path(str(SHIPPED)) / f"{model.provenance.root_sha256[:16]}.zip"
+    path = Path(str(shipped_file(model)))
     write_bytes(path, encode_retain_set(made))
     log.info("%s: %d pictures, %.0f s", path, len(made.images), time.monotonic() - started)
 

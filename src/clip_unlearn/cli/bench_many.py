@@ -46,7 +46,7 @@ def many(
     rows: Rows = []
     doubts: list[str] = []
     with progress_bar() as show:
-        for job in bench_options.jobs_of(model, checkpoint, classes, images, device, "test"):
+        for job in bench_options.jobs_of(model, checkpoint, classes, images, device):
             found, lines = run_many(
                 recipes,
                 job,

@@ -85,7 +85,7 @@ def jobs_of(
     classes: str | None,
     images: Path | None,
     device: str,
-    measured_on: Literal["test", "validation"],
+    measured_on: Literal["test", "validation"] = "test",
 ) -> tuple[Job, ...]:
     """One job a model; without any named, every one that ships and is no oracle.
 

@@ -17,7 +17,7 @@ from clip_unlearn.models.frozen import frozen_image_encoder
 from clip_unlearn.synthesis.catalog import Synthesizer
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
 from clip_unlearn.synthesis.realistic import Realistic
-from clip_unlearn.synthesis.retain import BATCH, MOST_CLASSES, RETAIN_ASCENT, SHIPPED
+from clip_unlearn.synthesis.retain import BATCH, MOST_CLASSES, RETAIN_ASCENT, shipped_file
 
 _PROBE_SECONDS = 0.2
 _MOST_PROBED = 32
@@ -76,9 +76,8 @@ def estimate(
         num_pictures: real pictures to evaluate on.
     """
     each, lean, activation_bytes = probe(model)
-    shipped = (SHIPPED / f"{model.provenance.root_sha256[:16]}.zip").is_file()
     retained = min(num_classes, MOST_CLASSES) * _RETAIN_IMAGES_PER_CLASS
-    makes = method.uses_retain_set and not shipped
+    makes = method.uses_retain_set and not shipped_file(model).is_file()
     images, synthesis = synthesis_cost(synthesizer)
     costs = [synthesis, method_cost(method, images, retained)]
     seconds = each * 2 * num_pictures * _FORWARD

@@ -146,7 +146,7 @@ def load_retain_set(
         on_progress: is told of every step of the making.
     """
     forgotten = {*forget_classes, *model.provenance.forgotten}
-    shipped = _shipped(model)
+    shipped = shipped_file(model)
     if shipped.is_file():
         return decode_retain_set(shipped.read_bytes()).without(forgotten)
     near = nearest_classes(classifier, forget_classes, forgotten)
@@ -168,11 +168,12 @@ def load_retain_set(
 
 def shipped_sha256(model: ClipModel) -> str | None:
     """Hash of the set that ships for a model's root, if one does."""
-    path = _shipped(model)
+    path = shipped_file(model)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
-def _shipped(model: ClipModel) -> Traversable:
+def shipped_file(model: ClipModel) -> Traversable:
+    """Where the set of a model's root is, if it ships with the package."""
     return SHIPPED / f"{model.provenance.root_sha256[:16]}.zip"
 
 
