@@ -30,7 +30,7 @@ class Theirs(Nullspace):
 """
 
 
-@pytest.mark.parametrize("verb", ["quality", "many", "ablation", "report"])
+@pytest.mark.parametrize("verb", ["quality", "many", "ablation", "tuning", "report"])
 def test_the_help_of_every_verb_under_bench_has_an_example(verb: str) -> None:
     done = CliRunner().invoke(app, ["bench", verb, "--help"])
     assert done.exit_code == 0
@@ -45,6 +45,7 @@ def test_the_help_of_every_verb_under_bench_has_an_example(verb: str) -> None:
         (["quality", "--method", "nulspace"], "Did you mean: nullspace"),
         (["quality", "--checkpoint-row", "theirs"], "Give NAME=FOLDER"),
         (["ablation", "imges"], "Did you mean: images"),
+        (["tuning", "retrain"], "Unknown method 'retrain' with trials"),
         (["report", "--results", "nowhere"], "There are no results in nowhere"),
     ],
 )

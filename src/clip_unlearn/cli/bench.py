@@ -10,6 +10,7 @@ import typer
 from clip_unlearn.cli.bench_ablation import ablation
 from clip_unlearn.cli.bench_many import many
 from clip_unlearn.cli.bench_quality import quality
+from clip_unlearn.cli.bench_tuning import tuning
 from clip_unlearn.cli.console import warn
 
 bench = typer.Typer(help="Run protocols over many classes, and report them.", no_args_is_help=True)
@@ -18,6 +19,7 @@ bench.command(
 )(quality)
 bench.command(epilog="Example: clip-unlearn bench many --method gate --count 1 --count 4")(many)
 bench.command(epilog="Example: clip-unlearn bench ablation images")(ablation)
+bench.command(epilog="Example: clip-unlearn bench tuning jit")(tuning)
 
 
 @bench.command(epilog="Example: clip-unlearn bench report")

@@ -1,0 +1,76 @@
+"""A fair try for every method: as many configurations each, on the same few tuning classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from clip_unlearn.bench.entrants import Recipe
+from clip_unlearn.bench.summary import Summary
+from clip_unlearn.data.emoji import EmojiBenchmark
+from clip_unlearn.errors import unknown_name
+
+OBJECTIVE = "robust_score"
+
+
+@cache
+def read_trials() -> Mapping[str, tuple[Mapping[str, Any], ...]]:
+    """The settings that are tried, by method; what one does not name is as its class has it."""
+    text = (files("clip_unlearn.bench") / "trials.toml").read_text("utf-8")
+    return {name: tuple(map(_frozen, trials)) for name, trials in tomllib.loads(text).items()}
+
+
+def trials_of(recipe: Recipe) -> list[Recipe]:
+    """A method with each of the settings that are tried, named by them.
+
+    Args:
+        recipe: the method as it is, and what makes its pictures.
+
+    Raises:
+        UnknownNameError: for a method of which nothing is tried, with the names of the others.
+    """
+    known = read_trials()
+    if recipe.name not in known:
+        command = "clip-unlearn bench tuning --help"
+        raise unknown_name("method", recipe.name, list(known), "with trials", command)
+    return [
+        dataclasses.replace(
+            recipe,
+            method=dataclasses.replace(recipe.method, **settings),  # type: ignore[type-var]
+            preset=trial_name(settings),
+        )
+        for settings in known[recipe.name]
+    ]
+
+
+def trial_name(settings: Mapping[str, Any]) -> str:
+    """Settings in words, short enough to name a file."""
+    return ", ".join(f"{name.replace('_', ' ')} {_word(value)}" for name, value in settings.items())
+
+
+def tried_classes(emoji: EmojiBenchmark) -> tuple[str, ...]:
+    """The first tuning class of each group."""
+    first: dict[str, str] = {}
+    for name in emoji.lists["tuning"]:
+        first.setdefault(emoji[name].group, name)
+    return tuple(first.values())
+
+
+def best_of(summaries: Sequence[Summary]) -> Summary | None:
+    """The trial with the lowest `robust_score`; of equals, the first in the table."""
+    scored = [summary for summary in summaries if OBJECTIVE in summary.figures]
+    return min(scored, key=lambda one: one.figures[OBJECTIVE].value, default=None)
+
+
+def _frozen(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "+".join(value)
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()

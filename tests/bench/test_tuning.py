@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.bench.conftest import recipe
+
+from clip_unlearn.bench.entrants import Recipe, parse_recipe, refuse_namesakes
+from clip_unlearn.bench.store import read_rows
+from clip_unlearn.bench.summary import summarise
+from clip_unlearn.bench.tuning import best_of, read_trials, trial_name, trials_of, tried_classes
+from clip_unlearn.data.emoji import load_emoji
+from clip_unlearn.errors import UnknownNameError
+from clip_unlearn.methods.catalog import methods
+from clip_unlearn.pipeline.request import slug
+
+RESULTS = Path(__file__).parents[2] / "results" / "tuning"
+UNTRIED = {"gate", "retrain"}  # ours has an ablation; the oracle has no settings
+
+
+def test_every_rival_has_eight_trials() -> None:
+    known = {entry.name for entry in methods} - UNTRIED
+    assert {name: len(trials) for name, trials in read_trials().items()} == dict.fromkeys(known, 8)
+
+
+@pytest.mark.parametrize("name", read_trials())
+def test_trials_differ_in_settings_and_in_their_files(name: str) -> None:
+    trials = trials_of(parse_recipe(name))
+    refuse_namesakes(trials)
+    assert len({repr(one.method) for one in trials}) == len(trials)
+    assert len({slug(f"{one.name} {one.preset}") for one in trials}) == len(trials)
+
+
+def test_a_trial_is_named_by_what_it_sets() -> None:
+    settings = {"learning_rate": 5e-5, "sides": ("visual", "text"), "select_layers": False}
+    assert trial_name(settings) == "learning rate 5e-05, sides visual+text, select layers false"
+
+
+def test_a_method_without_trials_is_answered_with_the_others() -> None:
+    with pytest.raises(UnknownNameError, match="Unknown method 'gate' with trials"):
+        trials_of(recipe("gate"))
+
+
+def test_classes_are_one_a_group_and_tuning_classes_all() -> None:
+    emoji = load_emoji()
+    names = tried_classes(emoji)
+    assert len({emoji[name].group for name in names}) == len(names) == 4
+    assert set(names) <= set(emoji.lists["tuning"])
+
+
+@pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/")), ids=lambda folder: folder.name)
+def test_a_default_is_the_best_of_its_trials(folder: Path) -> None:
+    summaries, warnings = summarise(read_rows(folder), folder)
+    assert (len(summaries), warnings) == (8, ())
+    best = best_of(summaries)
+    assert best is not None
+    by_label: dict[str, Recipe] = {
+        f"{one.name}:{one.preset}": one for one in trials_of(parse_recipe(folder.name))
+    }
+    assert by_label[best.label].method == parse_recipe(folder.name).method
