@@ -55,17 +55,17 @@ class Gate:
         return torch.cat([self._targets(part) for part in features.split(CHUNK)])
 
     def _targets(self, features: Tensor) -> Tensor:
-        near = (self.lead(features) > -self.margin).nonzero()[:, 0]
+        found, own = features @ self.others.T, features @ self.direction
+        near = (own - found.amax(1) > -self.margin).nonzero()[:, 0]
         if len(near) == 0:
             return features
-        moved, found = features[near], features[near] @ self.others.T
-        best, rows = found.topk(min(CONTENDERS, len(self.others)), dim=1)
-        lead = moved @ self.direction - best[:, 0]
+        best, rows = found[near].topk(min(CONTENDERS, len(self.others)), dim=1)
+        lead = own[near] - best[:, 0]
         across = self._across(self.others[rows], best)
         rate = across @ self.direction - (across * self.others[rows[:, 0]]).sum(1)
         length = (lead + self.margin + self.overshoot * lead.clamp_min(0)) / rate
         targets = features.clone()
-        targets[near] = F.normalize(moved - length[:, None] * across, dim=-1)
+        targets[near] = F.normalize(features[near] - length[:, None] * across, dim=-1)
         return targets
 
     def _across(self, contenders: Tensor, cosines: Tensor) -> Tensor:
