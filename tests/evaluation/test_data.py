@@ -88,6 +88,6 @@ def test_the_benchmark_gives_what_its_card_says() -> None:
     assert sum(len(trial.rows) for trial in data.control_trials) == len(of_controls)
     place = of_controls.keys.index(data.keys[data.control_trials[0].rows[0]])
     torch.testing.assert_close(
-        data.images[data.control_trials[0].rows[0]],
+        data.images[data.control_trials[0].rows[:1]][0],
         preprocess.pixels(of_controls.images[place : place + 1])[0],
     )

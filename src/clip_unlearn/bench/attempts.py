@@ -12,8 +12,9 @@ from clip_unlearn.bench.forgetting import SetCache, forget
 from clip_unlearn.bench.stage import Stage, classifier_names
 from clip_unlearn.errors import InputError, shown
 from clip_unlearn.evaluation.figures import Answer
+from clip_unlearn.evaluation.pixels import encode_rows
 from clip_unlearn.evaluation.zero_shot import evaluate
-from clip_unlearn.models.clip import ClipModel, image_features
+from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.load import load_model
 from clip_unlearn.models.zero_shot import accuracy, build_classifier
 from clip_unlearn.pipeline.memory import peak_resident_bytes
@@ -106,7 +107,7 @@ def lives_in(stage: Stage, model: ClipModel) -> bool:
     own, foreign = build_classifier(model, names, task.templates), stage.original.classifier
     if not asked or own.class_embeddings.shape[1] != foreign.class_embeddings.shape[1]:
         return False
-    rows, labels = torch.tensor(asked).T
-    features = image_features(model, data.images[rows])
+    labels = torch.tensor([label for _, label in asked])
+    features = encode_rows(model, data.images, [row for row, _ in asked])
     kept = accuracy(features, labels, foreign.subset(names))
     return kept >= SHARED_SPACE * accuracy(features, labels, own)

@@ -12,6 +12,7 @@ from clip_unlearn.bench.code import CodeHashes
 from clip_unlearn.bench.entrants import Entrant, Recipe
 from clip_unlearn.bench.oracle import Oracle
 from clip_unlearn.data.emoji import load_emoji
+from clip_unlearn.data.published.source import find_published
 from clip_unlearn.evaluation.data import prepare
 from clip_unlearn.evaluation.zero_shot import evaluate
 from clip_unlearn.models.clip import ClipModel, weights_sha256
@@ -59,9 +60,11 @@ def digest(parts: Sequence[Any]) -> str:
 
 
 def _pictures(job: Job, setting: Setting) -> list[Any]:
-    """What stands for the task and its pictures: a folder's bytes, or the benchmark's own sums."""
+    """What stands for the task and its pictures: a folder's bytes, or the data's own sums."""
     groups, controls = dict(setting.task.groups), dict(setting.controls)
     task = [groups, list(setting.task.templates), controls, job.measured_on]
+    if (published := find_published(job.images)) is not None:
+        return [*task, published.digest()]
     if job.images is not None:
         return [*task, _files_sha256(Path(job.images))]
     emoji = load_emoji()

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import safe_open
 from torch import Tensor
@@ -197,22 +198,22 @@ def _real_set(source: PictureSource, name: str, model: ClipModel) -> ForgetSet:
 
 
 def _real_retain_set(source: PictureSource, names: Sequence[str], model: ClipModel) -> RetainSet:
-    images, labels = _pixels(source, names, model)
-    rows = [
-        row
-        for label in range(len(names))
-        for row in (labels == label).nonzero()[:, 0].tolist()[:REAL_RETAINED]
-    ]
-    kept = torch.tensor(rows, dtype=torch.long)
-    found = RetainSet(images[kept], labels[kept], tuple(names), "real")
+    images, labels = _pixels(source, names, model, most=REAL_RETAINED)
+    found = RetainSet(images, labels, tuple(names), "real")
     return found.without({name for row, name in enumerate(names) if row not in labels})
 
 
-def _pixels(source: PictureSource, names: Sequence[str], model: ClipModel) -> tuple[Tensor, Tensor]:
-    """Pictures of the training split, pixels in [0, 1], and their positions in `names`."""
-    found = source.pictures(names, ["train"], size=model.preprocess.size)
-    labels = torch.from_numpy(found.labels)
-    if len(found) == 0:
-        size = model.preprocess.size
-        return torch.zeros(0, 3, size, size), labels
-    return model.preprocess.pixels(found.images), labels
+def _pixels(
+    source: PictureSource, names: Sequence[str], model: ClipModel, *, most: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """The first pictures of each class's training split, in [0, 1], and their places in `names`."""
+    size = model.preprocess.size
+    found = source.pictures(names, ["train"], size=size)
+    rows = [
+        row
+        for label in range(len(names))
+        for row in np.flatnonzero(found.labels == label)[:most].tolist()
+    ]
+    if not rows:
+        return torch.zeros(0, 3, size, size), torch.zeros(0, dtype=torch.long)
+    return model.preprocess.pixels(found.images[rows]), torch.from_numpy(found.labels[rows])

@@ -21,8 +21,9 @@ from clip_unlearn.errors import ClipUnlearnError, InputError
 from clip_unlearn.evaluation.compare import robust_score, score
 from clip_unlearn.evaluation.data import EvaluationData
 from clip_unlearn.evaluation.figures import Evaluation
+from clip_unlearn.evaluation.pixels import encode_rows
 from clip_unlearn.evaluation.zero_shot import count, evaluate
-from clip_unlearn.models.clip import ClipModel, image_features
+from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.zero_shot import accuracy, build_classifier
 from clip_unlearn.pipeline.memory import peak_resident_bytes
 from clip_unlearn.pipeline.request import Job, slug
@@ -197,7 +198,7 @@ def class_accuracy(model: ClipModel, data: EvaluationData, name: str) -> float |
         return None
     names = data.task.groups[data.task.group_of(name)]
     classifier = build_classifier(model, names, data.task.templates)
-    features = image_features(model, data.images[list(rows)])
+    features = encode_rows(model, data.images, rows)
     return accuracy(features, torch.full((len(rows),), classifier.index(name)), classifier)
 
 

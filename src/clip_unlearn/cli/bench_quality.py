@@ -10,6 +10,7 @@ import typer
 from clip_unlearn.cli import bench_options, options
 from clip_unlearn.cli.bars import progress_bar
 from clip_unlearn.cli.console import warn, write_document
+from clip_unlearn.cli.published import print_before
 
 
 def quality(
@@ -53,29 +54,29 @@ def quality(
     With --forget-class, those classes in place of a list. Tables and plots are written beside.
     """
     from clip_unlearn.bench.entrants import parse_outside, parse_recipe
+    from clip_unlearn.bench.lists import listed_classes
     from clip_unlearn.bench.quality import Protocol, run_quality
     from clip_unlearn.bench.report import write_summary
     from clip_unlearn.bench.summary import summarise
-    from clip_unlearn.data.emoji import load_emoji
+    from clip_unlearn.data.published.source import NAME, find_published
     from clip_unlearn.methods.catalog import methods
 
-    emoji = load_emoji()
-    for name in group or ():
-        emoji.classnames(name)  # a group that is not there is said here
+    published = find_published(images)
+    listed = listed_classes(kind, group or (), published)
     measured_on = split or ("validation" if kind == "tuning" and not forget_class else "test")
-    names = [n for n in emoji.lists[kind] if not group or emoji[n].group in group]
     outside = [parse_outside(text) for text in checkpoint_row or ()]
     named = method or ([] if outside else [entry.name for entry in methods])
     recipes = [parse_recipe(text, source=data, oracle=oracle) for text in named]
     protocol = Protocol(
         entrants=(*recipes, *outside),
         jobs=bench_options.jobs_of(model, checkpoint, classes, images, device, measured_on),
-        forget_classes=tuple(forget_class or names),
+        forget_classes=tuple(forget_class or listed),
         seeds=tuple(range(seeds)),
         oracle=oracle,
         whole_task=whole_task,
     )
-    folder = output or Path("results", "quality", "own" if forget_class else kind)
+    name = "own" if forget_class else NAME if published else kind
+    folder = output or Path("results", "quality", name)
     with progress_bar() as show:
         outcome = run_quality(protocol, folder, limit=limit, on_progress=show)
     summaries, doubts = summarise(outcome.rows, folder)
@@ -83,6 +84,8 @@ def quality(
     write_document(outcome.rows, as_json=as_json, json_file=json_file)
     if not as_json:
         bench_options.print_summaries(summaries)
-    warn((*outcome.warnings, *doubts))
+        if published and measured_on == "test":
+            print_before(outcome.rows, folder)
+    warn((*(published.warnings if published else ()), *outcome.warnings, *doubts))
     if outcome.missing:
         warn([f"{outcome.missing} cells have no result yet. Run the same command again."])

@@ -14,7 +14,8 @@ def classes(
     group: Annotated[
         str | None,
         typer.Argument(
-            help="A group of the benchmark, a text file, a folder, or imagenet. [default: all]"
+            help="A group of the benchmark, a text file, a folder, imagenet, or published:FOLDER. "
+            "[default: all]"
         ),
     ] = None,
     as_json: options.Json = False,
@@ -22,10 +23,15 @@ def classes(
 ) -> None:
     """List classes that can be forgotten, with their group, their list and how many drew them."""
     from clip_unlearn.data.emoji import load_emoji
+    from clip_unlearn.data.published.choice import published_rows
+    from clip_unlearn.data.published.source import find_published
     from clip_unlearn.data.tasks import class_rows
     from clip_unlearn.pipeline.sources import imagenet_classnames
 
-    rows = class_rows(load_emoji(), group, imagenet_classnames=imagenet_classnames)
+    if (published := find_published(group)) is not None:
+        rows = published_rows(published)
+    else:
+        rows = class_rows(load_emoji(), group, imagenet_classnames=imagenet_classnames)
     write_document(rows, as_json=as_json, json_file=json_file)
     if not as_json:
         print_table(

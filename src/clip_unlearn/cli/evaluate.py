@@ -9,6 +9,7 @@ import typer
 from clip_unlearn.cli import options
 from clip_unlearn.cli.bars import progress_bar
 from clip_unlearn.cli.console import between, percent, print_table, warn, write_document
+from clip_unlearn.cli.published import print_published
 
 if TYPE_CHECKING:
     from clip_unlearn.pipeline.result import EvaluateResult
@@ -36,6 +37,8 @@ def evaluate(
 
     Without --forget-class, the classes are those that the model's folder says were forgotten.
     """
+    from clip_unlearn.data.published.source import PREFIX
+    from clip_unlearn.evaluation.published import beside_published
     from clip_unlearn.pipeline.evaluate import evaluate as run
     from clip_unlearn.pipeline.request import EvaluateJob
 
@@ -54,6 +57,9 @@ def evaluate(
     write_document(result.as_json(), as_json=as_json, json_file=json_file)
     if not as_json:
         print_result(result)
+        if str(images).startswith(PREFIX):
+            answers = result.evaluation.answers
+            print_published(result.model, beside_published(result.model, answers))
 
 
 def print_result(result: EvaluateResult) -> None:

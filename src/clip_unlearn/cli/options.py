@@ -52,7 +52,9 @@ NewClass = Annotated[
 Images = Annotated[
     Path | None,
     typer.Option(
-        metavar="FOLDER", help="Real pictures to measure on: a folder with a subfolder a class."
+        metavar="FOLDER",
+        help="Real pictures to measure on: a folder with a subfolder a class, or published:FOLDER "
+        "with the paper's data sets, which are then the task as well.",
     ),
 ]
 ForgetClass = Annotated[

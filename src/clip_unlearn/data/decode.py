@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +27,29 @@ def read_rgb(path: Path) -> Image.Image:
         UnreadableError: for anything else, cut or empty files, and pictures above Pillow's limit
             on decompression bombs.
     """
+    with decoding():
+        return decode(path)
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Where pictures may be decoded, by several threads even; itself it is entered by one alone.
+
+    Warnings are what the whole process has in common.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of metadata that plays no part here
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def decode(path: Path) -> Image.Image:
+    """As `read_rgb`, within `decoding`."""
     try:
         if path.stat().st_size == 0:
             raise UnreadableError("empty file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of metadata that plays no part here
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                return _on_white(ImageOps.exif_transpose(image))
+        with Image.open(path, formats=FORMATS) as image:
+            return _on_white(ImageOps.exif_transpose(image))
     except UnreadableError:
         raise
     except UnidentifiedImageError as error:

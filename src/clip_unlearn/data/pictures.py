@@ -18,7 +18,8 @@ class Pictures:
     """Pictures with their class.
 
     Attributes:
-        images: `(N, H, W, 3)`, bytes in [0, 255], RGB.
+        images: `(N, H, W, 3)`, bytes in [0, 255], RGB; or what reads them once numpy takes it for
+            that, see `data.lazy`.
         labels: `(N,)`, each picture's position in the class names it was asked for with.
         keys: N names that stay the same from run to run, such as `noto/0042`.
         unreadable: files that were left out, each with the reason.
@@ -35,7 +36,7 @@ class Pictures:
 
 
 class PictureSource(Protocol):
-    """Real pictures of classes: the embedded benchmark, or a folder of one's own."""
+    """Real pictures of classes: the embedded benchmark, published data, a folder of one's own."""
 
     def pictures(
         self, classnames: Sequence[str], splits: Sequence[Split], size: int | None = None

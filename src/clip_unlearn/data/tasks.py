@@ -9,14 +9,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from clip_unlearn.data.class_lists import (
-    checked_name,
-    name_key,
-    read_class_list,
-    refuse_repeats,
-)
+from clip_unlearn.data.class_lists import checked_name, read_class_list, refuse_repeats
 from clip_unlearn.data.emoji import PROTOCOL_GROUPS, EmojiBenchmark, load_emoji
-from clip_unlearn.errors import InputError, UnknownNameError, shown, suggestions, unknown_name
+from clip_unlearn.data.selection import (
+    checked_forget_classes,
+    narrowed,
+    refuse_unfit,
+    with_new_classes,
+)
+from clip_unlearn.errors import UnknownNameError, shown, suggestions, unknown_name
 from clip_unlearn.templates import EVALUATION_TEMPLATE
 
 BENCHMARK = "emoji"
@@ -33,7 +34,8 @@ class Task:
         selected: the groups that the task is made of; the others are only evaluated.
         transfer_groups: groups whose mean accuracy, without the forgotten classes' own groups, is
             the transfer accuracy.
-        templates: format strings of the prompts.
+        templates: format strings of the prompts; one may give way to another for some classes,
+            see `templates.TemplateByClass`.
         list_command: what a user calls to see the classes.
     """
 
@@ -105,22 +107,9 @@ def resolve_task(
         InputError: if a class is given twice, nothing would be kept, or a list can't be used.
         UnknownNameError: for a class, group or file that is not there.
     """
-    forget = [checked_name(name) for name in forget_classes]
-    if not forget:
-        raise InputError("No class to forget is given. Give one, such as 'soccer ball'.")
-    refuse_repeats(forget, "among the classes to forget")
+    forget = checked_forget_classes(forget_classes)
     task = _find_task(classes, forget, embedded, new_classes, imagenet_classnames)
-    for name in forget:
-        if task.group_of(name) not in task.selected:
-            raise UnknownNameError(
-                f"Unknown class {shown(name)} in {task.name!r}: it is in "
-                f"'{BENCHMARK}/{task.group_of(name)}'. Give that with --classes, or leave it out."
-            )
-    if set(task.classnames_for(forget)) <= set(forget):
-        raise InputError(
-            f"Every class of {task.name!r} would be forgotten, and nothing kept to compare with. "
-            "Leave out at least one."
-        )
+    refuse_unfit(task, forget)
     return task
 
 
@@ -158,7 +147,7 @@ def _find_task(
         task = _imagenet_task(imagenet_classnames)
     else:
         task = _list_task(classes, benchmark)
-    return _with_new_classes(task, new)
+    return with_new_classes(task, new)
 
 
 def class_rows(
@@ -213,16 +202,13 @@ def _benchmark_group(classes: str | Path | None, benchmark: EmojiBenchmark) -> s
 def _benchmark_task(
     benchmark: EmojiBenchmark, group: str | None, forget_classes: Sequence[str]
 ) -> Task:
-    """One group of the benchmark, or the groups of the given classes, or all without any."""
+    """The benchmark narrowed to what is asked about, with the command that lists it."""
     groups = {name: benchmark.classnames(name) for name in benchmark.groups}
-    task = Task(BENCHMARK, groups, benchmark.groups, PROTOCOL_GROUPS)
-    found = [group] if group else [task.group_of(name) for name in forget_classes]
-    selected = tuple(dict.fromkeys(found))
-    if not selected:
-        return task
-    name = f"{BENCHMARK}/{'+'.join(selected)}"
-    command = f"{task.list_command} {name}" if len(selected) == 1 else task.list_command
-    return replace(task, name=name, selected=selected, list_command=command)
+    whole = Task(BENCHMARK, groups, benchmark.groups, PROTOCOL_GROUPS)
+    task = narrowed(whole, group, forget_classes)
+    if len(task.selected) == 1:
+        task = replace(task, list_command=f"{task.list_command} {task.name}")
+    return task
 
 
 def _refuse_controls(names: Sequence[str], benchmark: EmojiBenchmark) -> None:
@@ -259,21 +245,3 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # what is no possible path: too long, or with a null byte
         return False
-
-
-def _with_new_classes(task: Task, new_classes: Sequence[str]) -> Task:
-    if not new_classes:
-        return task
-    taken = {name_key(name) for name in task.all_classnames}
-    for name in new_classes:
-        if name_key(name) in taken:
-            raise InputError(
-                f"Class {shown(name)} is in {task.name!r} already. Leave out its --new-class."
-            )
-    if len(task.selected) != 1:
-        raise InputError(
-            f"It is not clear which group {shown(new_classes[0])} joins. Give one with --classes."
-        )
-    (group,) = task.selected
-    groups = {**task.groups, group: (*task.groups[group], *new_classes)}
-    return replace(task, groups=groups)

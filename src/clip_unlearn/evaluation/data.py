@@ -1,4 +1,4 @@
-"""What a model is evaluated on: every picture read and resized once, for before and after."""
+"""What a model is evaluated on: which pictures, and what each stands for, before and after."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import get_args
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from clip_unlearn.data.pictures import PictureSource
 from clip_unlearn.data.splits import Split
 from clip_unlearn.data.tasks import Task
+from clip_unlearn.evaluation.pixels import Pixels
 from clip_unlearn.evaluation.prototypes import (
     SUPPORTS,
     RotatedTrial,
@@ -36,7 +37,7 @@ class EvaluationData:
         left_out: classes whose pictures leave every figure but the forgotten classes' own: the
             forgotten ones, and those that a model under comparison never saw.
         preprocess: what made the pixels.
-        images: `(N, 3, size, size)`, pixels in [0, 1], not normalised.
+        images: the N pictures, whose pixels are made when they are encoded.
         keys: N names of pictures.
         labels: N class names.
         test_rows: pictures of the test split of each class of the task that has any.
@@ -50,7 +51,7 @@ class EvaluationData:
     forget_classes: tuple[str, ...]
     left_out: frozenset[str]
     preprocess: Preprocess
-    images: Tensor
+    images: Pixels
     keys: tuple[str, ...]
     labels: tuple[str, ...]
     test_rows: Mapping[str, Rows]
@@ -74,7 +75,7 @@ def prepare(
     controls: Mapping[str, str] = _NO_CONTROLS,
     left_out: Collection[str] = (),
 ) -> EvaluationData:
-    """Read all pictures that an evaluation needs, and turn them into pixels.
+    """Find all pictures that an evaluation needs; a source may leave them in their files.
 
     Args:
         source: where pictures are.
@@ -89,7 +90,7 @@ def prepare(
     Raises:
         UnknownNameError: for a class to forget that the task does not have.
     """
-    album = _Album(source, preprocess)
+    album = _Album(source, preprocess.size)
     test_rows = album.read(task.all_classnames, "test")
     heldout_rows = album.read(forget_classes, "heldout_style")
     control_rows = {split: album.read(list(controls), split) for split in _ALL_SPLITS}
@@ -104,7 +105,7 @@ def prepare(
         forget_classes=tuple(forget_classes),
         left_out=frozenset(forget_classes) | frozenset(left_out),
         preprocess=preprocess,
-        images=album.images(),
+        images=Pixels(tuple(album.parts), preprocess),
         keys=tuple(album.keys),
         labels=tuple(album.labels),
         test_rows=test_rows,
@@ -116,11 +117,11 @@ def prepare(
 
 
 class _Album:
-    """The pictures read so far; what is in it will be encoded, once each."""
+    """The pictures found so far; what is in it will be encoded, once each."""
 
-    def __init__(self, source: PictureSource, preprocess: Preprocess) -> None:
-        self._source, self._preprocess = source, preprocess
-        self._parts: list[Tensor] = []
+    def __init__(self, source: PictureSource, size: int) -> None:
+        self._source, self._size = source, size
+        self.parts: list[NDArray[np.uint8]] = []
         self.keys: list[str] = []
         self.labels: list[str] = []
         self.unreadable: dict[str, None] = {}  # in order, each once
@@ -137,7 +138,7 @@ class _Album:
         """
         if not classnames:
             return {}
-        pictures = self._source.pictures(classnames, [split], size=self._preprocess.size)
+        pictures = self._source.pictures(classnames, [split], size=self._size)
         self.unreadable |= dict.fromkeys(pictures.unreadable)
         places: dict[str, list[int]] = {}
         for place in sorted(range(len(pictures)), key=lambda place: pictures.keys[place]):
@@ -150,15 +151,10 @@ class _Album:
             rows[name] = tuple(range(start, start + len(chosen)))
             taken += chosen
         if taken:
-            self._parts.append(self._preprocess.pixels(pictures.images[taken]))
+            self.parts.append(pictures.images[taken])
         self.keys += [pictures.keys[place] for place in taken]
         self.labels += [classnames[pictures.labels[place]] for place in taken]
         return rows
-
-    def images(self) -> Tensor:
-        """All pixels, `(N, 3, size, size)`."""
-        size = self._preprocess.size
-        return torch.cat(self._parts) if self._parts else torch.zeros(0, 3, size, size)
 
 
 def _rotate(

@@ -16,8 +16,9 @@ from clip_unlearn.evaluation.figures import (
     GroupFigures,
     Question,
 )
+from clip_unlearn.evaluation.pixels import encode_rows
 from clip_unlearn.evaluation.questions import ask
-from clip_unlearn.models.clip import Encoder, image_features
+from clip_unlearn.models.clip import Encoder
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
 
 NEIGHBOURS = 10
@@ -97,6 +98,7 @@ def evaluate(
             `image_side_accuracy` has no meaning and is `None`.
 
     Raises:
+        InputError: if a picture that its source left in its file can't be read.
         NonFiniteError: where a feature is NaN or infinite.
     """
     if model.preprocess != data.preprocess:
@@ -104,7 +106,7 @@ def evaluate(
     own = OriginalText.of(model, data.task).classifier
     reference = original or OriginalText(own)
     # no encoder takes an empty batch
-    features = image_features(model, data.images) if len(data.images) else own.class_embeddings[:0]
+    features = encode_rows(model, data.images) if len(data.images) else own.class_embeddings[:0]
     asked = ask(data, features, own, reference.classifier if shared_space else None)
     answers = [answer for given in asked.values() for answer in given]
     return count(answers, data, reference, shared_space=shared_space)

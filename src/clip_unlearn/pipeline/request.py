@@ -33,7 +33,8 @@ class Job:
         device: `auto`, `cpu`, `cuda` or `mps`.
         classes: the task, see `data.tasks.resolve_task`.
         new_classes: names added to the task on purpose.
-        images: a folder of real pictures, one subfolder a class, for the evaluation.
+        images: a folder of real pictures, one subfolder a class, for the evaluation; or
+            `published:FOLDER`, which gives the task as well, see `data.published`.
         seed: of all randomness, 0 or more.
         measured_on: the split whose pictures figures are measured on. Settings are chosen on
             `validation`, and reported on `test`.

@@ -11,6 +11,8 @@ import numpy as np
 from clip_unlearn.data.emoji import load_emoji
 from clip_unlearn.data.folders import ImageFolder
 from clip_unlearn.data.pictures import Pictures, PictureSource
+from clip_unlearn.data.published.choice import resolve_published
+from clip_unlearn.data.published.source import find_published
 from clip_unlearn.data.splits import Split
 from clip_unlearn.data.tasks import Task, resolve_task, whole_task
 from clip_unlearn.pipeline.request import EvaluateJob, Job
@@ -108,6 +110,15 @@ def find_setting(job: Job, *, embedded: bool) -> Setting:
     Raises:
         ClipUnlearnError: for a class, task or folder that can't be used.
     """
+    if (published := find_published(job.images)) is not None:
+        task = resolve_published(
+            published,
+            job.classes,
+            job.forget_classes,
+            new_classes=job.new_classes,
+            may_forget_none=isinstance(job, EvaluateJob),
+        )
+        return Setting(task, _measured(job, published), {}, published.warnings)
     if isinstance(job, EvaluateJob) and not job.forget_classes:
         task = whole_task(
             job.classes,

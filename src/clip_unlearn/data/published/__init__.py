@@ -1,0 +1,1 @@
+"""The four data sets of the published protocol, in a folder on disk; no model, no network."""
