@@ -34,13 +34,14 @@ def test_every_shell_line_is_an_installation_a_test_run_or_ours() -> None:
     programs = {Path(shlex.split(part)[0]).name for line in lines for part in line.split("&&")}
     assert programs == {"python", "pip", "pytest", "clip-unlearn"}
     verbs = {words[0] for words in commands()}
-    assert verbs == {"forget", "evaluate", "synthesize", "classes", "models", "methods"}
+    jobs = {"forget", "evaluate", "synthesize", "audit", "bench"}
+    assert verbs == {*jobs, "classes", "models", "methods"}
 
 
 def test_every_flag_and_file_that_is_named_exists() -> None:
     shown = " ".join(
-        CliRunner().invoke(app, [verb, "--help"]).output
-        for verb in ("forget", "evaluate", "synthesize")
+        CliRunner().invoke(app, [*verb.split(), "--help"]).output
+        for verb in ("forget", "evaluate", "synthesize", "audit", "bench quality")
     )
     for flag in set(re.findall(r"`(--[a-z-]+)", README)) - {"--help"}:
         assert flag in shown, flag
@@ -61,7 +62,8 @@ def test_every_command_of_the_readme_runs_in_order(embedded_model: str, tmp_path
         assert done.returncode == 0, (words, done.stderr)
         assert done.stdout
     saved = {path.name for path in tmp_path.iterdir()}
-    assert saved == {"emoji-resnet-without-soccer-ball", "without-both", "soccer-ball-pictures"}
+    folders = {"emoji-resnet-without-soccer-ball", "without-both", "soccer-ball-pictures"}
+    assert saved == folders | {"results", "docs"}
 
 
 @pytest.mark.slow
