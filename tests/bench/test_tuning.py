@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.bench.conftest import recipe
 
-from clip_unlearn.bench.entrants import Recipe, parse_recipe, refuse_namesakes
+from clip_unlearn.bench.entrants import Recipe, label_of, parse_recipe, refuse_namesakes
 from clip_unlearn.bench.store import read_rows
 from clip_unlearn.bench.summary import summarise
 from clip_unlearn.bench.tuning import best_of, read_trials, trial_name, trials_of, tried_classes
@@ -55,6 +55,7 @@ def test_a_default_is_the_best_of_its_trials(folder: Path) -> None:
     best = best_of(summaries)
     assert best is not None
     by_label: dict[str, Recipe] = {
-        f"{one.name}:{one.preset}": one for one in trials_of(parse_recipe(folder.name))
+        label_of(one.name, one.preset, one.source): one
+        for one in trials_of(parse_recipe(folder.name))
     }
     assert by_label[best.label].method == parse_recipe(folder.name).method

@@ -33,14 +33,23 @@ class Ablation:
 
 def _settings(variations: Mapping[str, Settings]) -> Callable[[Recipe], list[Recipe]]:
     """Varies settings of the method."""
+    return lambda recipe: with_settings(recipe, variations)
 
-    def vary(recipe: Recipe) -> list[Recipe]:
-        return [
-            dataclasses.replace(recipe, preset=name, method=_changed(recipe.method, settings))
-            for name, settings in variations.items()
-        ]
 
-    return vary
+def with_settings(recipe: Recipe, variations: Mapping[str, Settings]) -> list[Recipe]:
+    """A recipe with other settings of its method, once for each of them.
+
+    Args:
+        recipe: as it is.
+        variations: the settings by the name that the `preset` becomes.
+
+    Raises:
+        InputError: if the method lacks one of them.
+    """
+    return [
+        dataclasses.replace(recipe, preset=name, method=_changed(recipe.method, settings))
+        for name, settings in variations.items()
+    ]
 
 
 def _changed(thing: Any, settings: Settings) -> Any:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from clip_unlearn.bench.ablation import with_settings
 from clip_unlearn.bench.entrants import Recipe
 from clip_unlearn.bench.summary import Summary
 from clip_unlearn.data.emoji import EmojiBenchmark
@@ -37,14 +37,7 @@ def trials_of(recipe: Recipe) -> list[Recipe]:
     if recipe.name not in known:
         command = "clip-unlearn bench tuning --help"
         raise unknown_name("method", recipe.name, list(known), "with trials", command)
-    return [
-        dataclasses.replace(
-            recipe,
-            method=dataclasses.replace(recipe.method, **settings),  # type: ignore[type-var]
-            preset=trial_name(settings),
-        )
-        for settings in known[recipe.name]
-    ]
+    return with_settings(recipe, {trial_name(one): one for one in known[recipe.name]})
 
 
 def trial_name(settings: Mapping[str, Any]) -> str:

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from clip_unlearn.cli import bench_options, options
-from clip_unlearn.cli.bars import progress_bar
-from clip_unlearn.cli.console import warn, write_document
+from clip_unlearn.cli.console import warn
 
 
 def ablation(
@@ -35,10 +34,9 @@ def ablation(
     from clip_unlearn.bench.ablation import find_ablation
     from clip_unlearn.bench.entrants import parse_recipe
     from clip_unlearn.bench.plots import by_variation
-    from clip_unlearn.bench.quality import Protocol, run_quality
-    from clip_unlearn.bench.report import by_model, write_summary
+    from clip_unlearn.bench.quality import Protocol
+    from clip_unlearn.bench.report import by_model
     from clip_unlearn.bench.store import model_slug
-    from clip_unlearn.bench.summary import summarise
     from clip_unlearn.data.emoji import load_emoji
     from clip_unlearn.runs import write_bytes
 
@@ -49,14 +47,10 @@ def ablation(
         seeds=tuple(range(seeds)),
     )
     folder = output or Path("results", "ablation", name)
-    with progress_bar() as show:
-        outcome = run_quality(protocol, folder, limit=limit, on_progress=show)
-    summaries, doubts = summarise(outcome.rows, folder)
-    write_summary(folder, summaries)
+    _, summaries, warnings = bench_options.run_protocol(
+        protocol, folder, limit=limit, as_json=as_json, json_file=json_file
+    )
     for one, own in by_model(summaries):
         plot = by_variation({summary.label: summary.figures for summary in own})
         write_bytes(folder / f"{model_slug(one)}-variations.png", plot)
-    write_document(outcome.rows, as_json=as_json, json_file=json_file)
-    if not as_json:
-        bench_options.print_summaries(summaries)
-    warn((*outcome.warnings, *doubts))
+    warn(warnings)

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from clip_unlearn.cli.console import duration, percent, print_table
+from clip_unlearn.cli.bars import progress_bar
+from clip_unlearn.cli.console import duration, percent, print_table, write_document
 from clip_unlearn.errors import InputError
 
 if TYPE_CHECKING:
+    from clip_unlearn.bench.quality import Outcome, Protocol
     from clip_unlearn.bench.summary import Summary
     from clip_unlearn.pipeline.request import Job
 
@@ -52,6 +54,33 @@ MeasuredOn = Annotated[
 Limit = Annotated[
     int | None, typer.Option(min=0, help="The most cells to run now; the rest come later.")
 ]
+
+
+def run_protocol(
+    protocol: Protocol,
+    folder: Path,
+    *,
+    limit: int | None,
+    as_json: bool,
+    json_file: Path | None,
+) -> tuple[Outcome, list[Summary], tuple[str, ...]]:
+    """Run what has no result yet, write the tables beside the results, and print them.
+
+    Returns:
+        What came of it, its summaries, and what the user must know, a line each.
+    """
+    from clip_unlearn.bench.quality import run_quality
+    from clip_unlearn.bench.report import write_summary
+    from clip_unlearn.bench.summary import summarise
+
+    with progress_bar() as show:
+        outcome = run_quality(protocol, folder, limit=limit, on_progress=show)
+    summaries, doubts = summarise(outcome.rows, folder)
+    write_summary(folder, summaries)
+    write_document(outcome.rows, as_json=as_json, json_file=json_file)
+    if not as_json:
+        print_summaries(summaries)
+    return outcome, summaries, (*outcome.warnings, *doubts)
 
 
 def print_summaries(summaries: Sequence[Summary]) -> None:

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from clip_unlearn.cli import bench_options, options
-from clip_unlearn.cli.bars import progress_bar
-from clip_unlearn.cli.console import warn, write_document
+from clip_unlearn.cli.console import warn
 from clip_unlearn.cli.published import print_before
 
 
@@ -55,9 +54,7 @@ def quality(
     """
     from clip_unlearn.bench.entrants import parse_outside, parse_recipe
     from clip_unlearn.bench.lists import listed_classes
-    from clip_unlearn.bench.quality import Protocol, run_quality
-    from clip_unlearn.bench.report import write_summary
-    from clip_unlearn.bench.summary import summarise
+    from clip_unlearn.bench.quality import Protocol
     from clip_unlearn.data.published.source import NAME, find_published
     from clip_unlearn.methods.catalog import methods
 
@@ -77,15 +74,11 @@ def quality(
     )
     name = "own" if forget_class else NAME if published else kind
     folder = output or Path("results", "quality", name)
-    with progress_bar() as show:
-        outcome = run_quality(protocol, folder, limit=limit, on_progress=show)
-    summaries, doubts = summarise(outcome.rows, folder)
-    write_summary(folder, summaries)
-    write_document(outcome.rows, as_json=as_json, json_file=json_file)
-    if not as_json:
-        bench_options.print_summaries(summaries)
-        if published and measured_on == "test":
-            print_before(outcome.rows, folder)
-    warn((*(published.warnings if published else ()), *outcome.warnings, *doubts))
+    outcome, _, warnings = bench_options.run_protocol(
+        protocol, folder, limit=limit, as_json=as_json, json_file=json_file
+    )
+    if published and measured_on == "test" and not as_json:
+        print_before(outcome.rows, folder)
+    warn((*(published.warnings if published else ()), *warnings))
     if outcome.missing:
         warn([f"{outcome.missing} cells have no result yet. Run the same command again."])

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from clip_unlearn.cli import bench_options, options
-from clip_unlearn.cli.bars import progress_bar
-from clip_unlearn.cli.console import warn, write_document
+from clip_unlearn.cli.console import warn
 
 
 def tuning(
@@ -27,9 +26,7 @@ def tuning(
     unless others are named.
     """
     from clip_unlearn.bench.entrants import parse_recipe
-    from clip_unlearn.bench.quality import Protocol, run_quality
-    from clip_unlearn.bench.report import write_summary
-    from clip_unlearn.bench.summary import summarise
+    from clip_unlearn.bench.quality import Protocol
     from clip_unlearn.bench.tuning import OBJECTIVE, best_of, trials_of, tried_classes
     from clip_unlearn.data.emoji import load_emoji
     from clip_unlearn.models.embedded import DEFAULT
@@ -40,15 +37,11 @@ def tuning(
         forget_classes=tried_classes(load_emoji()),
     )
     folder = output or Path("results", "tuning", method)
-    with progress_bar() as show:
-        outcome = run_quality(protocol, folder, limit=limit, on_progress=show)
-    summaries, doubts = summarise(outcome.rows, folder)
-    write_summary(folder, summaries)
-    write_document(outcome.rows, as_json=as_json, json_file=json_file)
+    _, summaries, warnings = bench_options.run_protocol(
+        protocol, folder, limit=limit, as_json=as_json, json_file=json_file
+    )
     best = best_of(summaries)
-    if not as_json:
-        bench_options.print_summaries(summaries)
-        if best is not None:
-            score = best.figures[OBJECTIVE].value
-            typer.echo(f"Best: {best.label}, robust score {score:.3f}")
-    warn((*outcome.warnings, *doubts))
+    if best is not None and not as_json:
+        score = best.figures[OBJECTIVE].value
+        typer.echo(f"Best: {best.label}, robust score {score:.3f}")
+    warn(warnings)
