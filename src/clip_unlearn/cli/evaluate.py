@@ -37,7 +37,7 @@ def evaluate(
 
     Without --forget-class, the classes are those that the model's folder says were forgotten.
     """
-    from clip_unlearn.data.published.source import PREFIX
+    from clip_unlearn.data.published.source import is_published
     from clip_unlearn.evaluation.published import beside_published
     from clip_unlearn.pipeline.evaluate import evaluate as run
     from clip_unlearn.pipeline.request import EvaluateJob
@@ -57,7 +57,7 @@ def evaluate(
     write_document(result.as_json(), as_json=as_json, json_file=json_file)
     if not as_json:
         print_result(result)
-        if str(images).startswith(PREFIX):
+        if is_published(images):
             answers = result.evaluation.answers
             print_published(result.model, beside_published(result.model, answers))
 

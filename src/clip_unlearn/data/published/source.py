@@ -89,10 +89,14 @@ def find_published(images: Path | str | None) -> PublishedData | None:
     Raises:
         InputError: if there is none, or if files of one are missing or can't be read.
     """
-    text = str(images or "")
-    if not text.startswith(PREFIX):
+    if not is_published(images):
         return None
-    return read_published(Path(text.removeprefix(PREFIX)).expanduser())
+    return read_published(Path(str(images).removeprefix(PREFIX)).expanduser())
+
+
+def is_published(images: Path | str | None) -> bool:
+    """Whether pictures are given as `published:FOLDER`; nothing is read."""
+    return str(images).startswith(PREFIX)
 
 
 def read_published(folder: Path) -> PublishedData:
