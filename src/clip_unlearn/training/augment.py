@@ -88,18 +88,34 @@ def redrawn(images: Tensor, generator: torch.Generator) -> Tensor:
         generator: source of randomness.
     """
     count = len(images)
-    smooth = F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
-    grey = images.mean(1, keepdim=True)
-    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
-    spread = F.max_pool2d(padded, 3, stride=1) + F.max_pool2d(-padded, 3, stride=1)
-    lines = 1 - (spread.amax(1, keepdim=True) * 2).clamp(0, 1)
     level = _uniform(count, 0.4, 0.9, generator)[:, None, None, None]
-    two_tone = torch.sigmoid((grey - level) * 20).expand_as(images)
-    kind = torch.rand(count, 1, 1, 1, generator=generator)
-    images = torch.where(kind < 0.12, images * lines, images)
-    images = torch.where((kind >= 0.12) & (kind < 0.22), lines.expand_as(images), images)
-    images = torch.where((kind >= 0.22) & (kind < 0.32), two_tone, images)
-    return torch.where((kind >= 0.32) & (kind < 0.42), smooth, images)
+    kind = torch.rand(count, generator=generator)
+    outlined, drawn = kind < 0.12, (kind >= 0.12) & (kind < 0.22)
+    toned, blurred = (kind >= 0.22) & (kind < 0.32), (kind >= 0.32) & (kind < 0.42)
+    result = images.clone()
+    result[outlined] *= _lines(images[outlined])
+    result[drawn] = _lines(images[drawn]).expand_as(images[drawn])
+    grey = images[toned].mean(1, keepdim=True)
+    result[toned] = torch.sigmoid((grey - level[toned]) * 20).expand_as(images[toned])
+    result[blurred] = F.avg_pool2d(_framed(images[blurred]), 3, stride=1)
+    return result
+
+
+def _lines(images: Tensor) -> Tensor:
+    """Dark where neighbouring pixels differ, `(B, 1, H, W)`."""
+    padded = _framed(images)
+    spread = _running_max(padded) + _running_max(-padded)
+    return 1 - (spread.amax(1, keepdim=True) * 2).clamp(0, 1)
+
+
+def _framed(images: Tensor) -> Tensor:
+    return F.pad(images, (1, 1, 1, 1), mode="replicate")
+
+
+def _running_max(x: Tensor) -> Tensor:
+    """Largest of each 3 x 3 pixels; a quarter of the time of `max_pool2d`, which keeps indices."""
+    x = torch.maximum(torch.maximum(x[..., :-2, :], x[..., 1:-1, :]), x[..., 2:, :])
+    return torch.maximum(torch.maximum(x[..., :-2], x[..., 1:-1]), x[..., 2:])
 
 
 def cut_out(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from clip_unlearn.data.emoji import EmojiBenchmark, EmojiClass
 from clip_unlearn.models.blocks import encode_image_vit, encode_text
+from clip_unlearn.models.frozen import quick
 from clip_unlearn.models.preprocess import OPENAI_MEAN, OPENAI_STD
 from clip_unlearn.runs import atomic_file
 from clip_unlearn.training.augment import random_affine, random_colours
@@ -44,10 +45,13 @@ class Vocabulary:
         self.rows = self.tokenizer(captions).unique()  # sorted, so the end token stays the largest
         self._place = torch.zeros(cfg["vocab_size"], dtype=torch.long)
         self._place[self.rows] = torch.arange(len(self.rows))
+        self._known: dict[str, Tensor] = {}
 
     def encode(self, captions: list[str]) -> Tensor:
-        """Captions as positions in the small table, `(N, context_length)`."""
-        return self._place[self.tokenizer(captions)]
+        """Captions as positions in the small table, `(N, context_length)`; each is read once."""
+        new = [caption for caption in captions if caption not in self._known]
+        self._known.update(zip(new, self._place[self.tokenizer(new)], strict=True))
+        return torch.stack([self._known[caption] for caption in captions])
 
     def expand(self, state: dict[str, Tensor], vocab_size: int) -> dict[str, Tensor]:
         """A state with the table at its full size, unused rows zero."""
@@ -206,7 +210,7 @@ class Trainer:
         mix = recipe.mix_probability
         if mix and torch.rand(1, generator=self.generator) < mix:
             images, targets = self._mix(images, targets)
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick(images.device):
             raw = self.encode_image(images)
             text = encode_text(self.model, tokens)
         features = F.normalize(raw.float(), dim=-1)
@@ -215,7 +219,7 @@ class Trainer:
             features, F.normalize(text.float(), dim=-1), scale, targets, recipe.label_smoothing
         )
         if self.teacher is not None:
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+            with torch.inference_mode(), quick(images.device):
                 wanted = F.normalize(self.teacher.visual(images).float(), dim=-1)
             loss = loss + recipe.teacher_weight * (1 - (features * wanted.clone()).sum(-1)).mean()
         self.optimizer.zero_grad(set_to_none=True)
@@ -281,7 +285,9 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
         {"params": decayed, "weight_decay": recipe.weight_decay},
         {"params": plain, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), eps=1e-6)
+    return torch.optim.AdamW(
+        groups, lr=recipe.learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True
+    )
 
 
 def settings_of(recipe: Recipe) -> dict[str, Any]:
