@@ -58,18 +58,35 @@ def test_an_oracle_goes_before_the_zero_line(oracle: ClipModel, make_context: Ma
     assert row.p_value < 0.05
 
 
-def test_an_attack_that_finds_no_more_in_the_original_is_not_trusted(
+def test_what_two_models_differ_by_in_classes_never_seen_is_no_trace(
+    oracle: ClipModel, make_context: MakeContext
+) -> None:
+    context = make_context(oracle=oracle)
+    apart = {"pink": 6, "brown": 5, "teal": 7}
+    ask = right(context, original=KNOWN, unlearned={"red": 6, **apart}, oracle={})
+    alike = right(context, original=KNOWN, unlearned={"red": 6}, oracle={})
+    (row,), (other,) = (compare(context, Swap(), "by hand", own) for own in (ask, alike))
+    assert row.p_value is not None
+    assert other.p_value is not None
+    assert row.p_value > 0.05 > 0.001 > other.p_value
+
+
+def test_an_attack_that_finds_no_more_in_the_original_has_no_power(
     make_context: MakeContext,
 ) -> None:
     context = make_context()
     everywhere = {"red": PICTURES, **dict.fromkeys(CONTROLS, PICTURES)}
     ask = right(context, original=everywhere, unlearned=everywhere)
     (row,) = compare(context, Swap(), "by hand", ask)
-    assert not row.trusted
-    assert "too near the zero line" in row.doubt
-    (row,) = compare(context, Swap(), "by hand", ask, finds=False)
     assert row.trusted
+    assert row.power is not None
+    assert row.power < 0.05
+    (row,) = compare(context, Swap(), "by hand", ask, finds=False)
     assert row.power is None
+    known = right(context, original=KNOWN, unlearned={})
+    (row,) = compare(context, Swap(), "by hand", known)
+    assert row.power is not None
+    assert row.power > 0.99
 
 
 def test_what_an_attack_adds_counts_where_the_line_is_too_wide(make_context: MakeContext) -> None:

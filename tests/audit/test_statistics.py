@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
-from clip_unlearn.audit.statistics import Figure, excess, limits, p_value, resampled
+from clip_unlearn.audit.statistics import Figure, differences, limits, resampled
 
 
 def generator() -> np.random.Generator:
@@ -41,20 +41,6 @@ def test_classes_of_two_pictures_that_agree_give_a_narrow_line() -> None:
     assert limits(Figure(classes).replicates(generator())).high < alone.high / 3
 
 
-def test_the_same_pictures_are_paired() -> None:
-    before, after = pictures(*[1.0] * 6, *[0.0] * 6), pictures(*[1.0] * 5, *[0.0] * 7)
-    paired = limits(excess(before, after, generator()))
-    other = Figure({"blue": after.outcomes["red"]})
-    apart = limits(excess(before, other, generator()))
-    assert paired.high - paired.low < (apart.high - apart.low) / 1.5
-    assert np.mean(excess(before, after, generator())) == pytest.approx(1 / 13, abs=0.005)
-
-
-def test_a_figure_exceeds_itself_as_often_as_not() -> None:
-    figure = pictures(1.0, 0.0, 1.0, 1.0)
-    assert p_value(excess(figure, figure, generator()), 0.0) == pytest.approx(0.5, abs=0.02)
-
-
-def test_no_p_value_is_zero_and_no_chance_is_above_one() -> None:
-    assert 0 < p_value(np.ones(99), 0.05) == 0.01
-    assert p_value(np.zeros(99), 0.05) == 1.0
+def test_only_what_both_models_were_asked_is_compared() -> None:
+    above = {"red": {"1": 1.0, "2": 0.0}, "blue": {"1": 1.0}}
+    assert differences(above, {"red": {"1": 0.0, "3": 1.0}}) == {"red": {"1": 1.0}}

@@ -10,7 +10,9 @@ from clip_unlearn.audit.verdict import holm, judge, overall, step_up
 from clip_unlearn.evaluation.intervals import Interval
 
 
-def row(attack: str, p: float, *, trusted: bool = True, name: str = "red") -> AttackRow:
+def row(
+    attack: str, p: float, *, trusted: bool = True, name: str = "red", power: float | None = 0.9
+) -> AttackRow:
     return AttackRow(
         attack=attack,
         variant="plain",
@@ -21,6 +23,7 @@ def row(attack: str, p: float, *, trusted: bool = True, name: str = "red") -> At
         intervals={},
         excess=Interval(-0.1, 0.2),
         p_value=p,
+        power=power,
         trusted=trusted,
         doubt="" if trusted else "too few pictures.",
     )
@@ -55,8 +58,9 @@ def test_wrong_failures_among_independent_attacks_are_as_rare_as_promised() -> N
 
 
 def test_one_trusted_attack_fails_the_whole() -> None:
-    rows = judge([row("swap", 0.9), row("prototypes", 0.9), row("probe", 1e-4)])
-    assert [r.verdict for r in rows] == ["CANNOT TELL", "CANNOT TELL", "FAIL"]
+    weak = row("prototypes", 0.9, power=0.5)
+    rows = judge([row("swap", 0.9), weak, row("probe", 1e-4)])
+    assert [r.verdict for r in rows] == ["PASS", "CANNOT TELL", "FAIL"]
     verdict, reason = overall(rows, ["red"])
     assert verdict == "FAIL"
     assert "probe (plain)" in reason
@@ -86,6 +90,24 @@ def test_every_class_needs_its_own_trust() -> None:
     assert overall(rows, ["red", "blue"])[0] == "CANNOT TELL"
 
 
-def test_a_row_passes_only_if_its_whole_interval_is_within_the_margin() -> None:
-    inside = replace(row("swap", 1.0), excess=Interval(-0.4, 0.04))
-    assert [r.verdict for r in judge([inside, row("probe", 1.0)])] == ["PASS", "CANNOT TELL"]
+def test_without_power_a_row_passes_only_if_its_whole_interval_is_within_the_margin() -> None:
+    for power in (None, 0.1):
+        inside = replace(row("swap", 1.0, power=power), excess=Interval(-0.4, 0.04))
+        rows = judge([inside, row("probe", 1.0, power=power)])
+        assert [r.verdict for r in rows] == ["PASS", "CANNOT TELL"]
+
+
+def test_a_verdict_without_power_is_none() -> None:
+    both = ("swap", "prototypes")
+    verdict, reason = overall(judge([row(a, 0.9, power=0.5) for a in both]), ["red"])
+    assert verdict == "CANNOT TELL"
+    assert "would surely have found 'red'" in reason
+    rows = judge([row("swap", 0.9, power=0.93), row("prototypes", 0.9, power=0.35)])
+    verdict, reason = overall(rows, ["red"])
+    assert verdict == "PASS"
+    assert reason.endswith("chance of: swap 93%, prototypes 35%.")
+
+
+def test_one_part_that_can_not_be_trusted_is_one_too_many() -> None:
+    rows = judge([row("swap", 0.9), row("swap", 0.9, trusted=False), row("prototypes", 0.9)])
+    assert overall(rows, ["red"])[0] == "CANNOT TELL"

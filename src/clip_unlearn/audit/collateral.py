@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from clip_unlearn.audit.base import AttackRow, attacks
 from clip_unlearn.audit.compare import POINTS, make_row
 from clip_unlearn.audit.context import AuditContext, Suspect, index
+from clip_unlearn.audit.excess import over_nothing
 from clip_unlearn.audit.statistics import Figure
 
 
@@ -35,16 +36,17 @@ class Collateral:
         }
         if not wrong["original"]:
             return []
+        lost = {name: wrong["unlearned"][name] - own for name, own in wrong["original"].items()}
         row = make_row(
             context,
             self,
             "other classes",
             context.forgotten,
             {name: Figure({"other classes": own}) for name, own in wrong.items()},
-            reference="original",
+            [over_nothing(Figure({"other classes": lost}, lowest=-1))],
             rule=f"Fails if more than {POINTS} of the other classes' pictures were lost, by more "
-            f"than chance over all attacks; passes if the whole interval is within {POINTS}.",
-            finds=False,
+            "than chance over all attacks (Student's t over classes); passes if the whole "
+            f"interval is within {POINTS}.",
             details={"most_damaged": self._most_damaged(context, wrong)},
         )
         return [replace(row, pictures=sum(len(context.album.rows[n]) for n in wrong["original"]))]

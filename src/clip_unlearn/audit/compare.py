@@ -7,12 +7,11 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from clip_unlearn.audit.base import AttackRow
+from clip_unlearn.audit.base import AttackRow, attacks
 from clip_unlearn.audit.context import AuditContext, Subject, Suspect
-from clip_unlearn.audit.rules import MARGIN, MIN_PICTURES, POWER
-from clip_unlearn.audit.statistics import Figure, Outcomes, excess, limits, p_value
+from clip_unlearn.audit.excess import Excess, over_line, over_nothing
+from clip_unlearn.audit.rules import LEVEL, MARGIN, MIN_PICTURES, POWER
+from clip_unlearn.audit.statistics import Figure, Outcomes, differences, limits
 
 if TYPE_CHECKING:
     from clip_unlearn.audit.base import Attack
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
 Ask = Callable[[Suspect, Sequence[Subject]], Outcomes]
 
 POINTS = f"{100 * MARGIN:.0f} points"
-_WORDS = {"oracle": "the oracle", "zero_line": "the zero line", "original": "the original"}
-_OR_ADDS = (
-    ", or if the attack adds more than that to the class beyond what it adds to the zero line"
-)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -43,15 +38,18 @@ def compare(
 ) -> list[AttackRow]:
     """Rows of one variant, one a forgotten class.
 
+    Without an oracle, the class is one more of the classes that the unlearned model never saw.
+    With one, its *difference* between the two models is one more of theirs: neither model saw
+    them, so they show how much two models differ by chance.
+
     Args:
         context: the audit.
         attack: whose rows they are.
         variant: which form of it.
         ask: the attack itself: of each subject, the outcome of each picture. It is asked of
             subjects that have pictures alone.
-        zero_line: what stands for "never seen" in the unlearned model: `controls`, classes that no
-            model has seen; `names`, the same, and names that mean nothing where there are none;
-            `none`.
+        zero_line: what stands for "never seen": `controls`, classes that no model has seen;
+            `names`, the same, and names that mean nothing where there are none; `none`.
         with_oracle: whether the attack has a meaning for a model trained on its own.
         finds: whether it finds in the original what it looks for; else it has no power to state.
         pooled: one row for all forgotten classes together.
@@ -67,44 +65,71 @@ def compare(
         "none": (),
     }[zero_line]
     forgotten = tuple(subject for subject in context.forgotten if subject.rows)
+    asked = (*forgotten, *zeros)
     original = ask(context.original, forgotten) if forgotten else {}
-    unlearned = ask(context.unlearned, (*forgotten, *zeros)) if forgotten else {}
-    oracle = ask(context.oracle, forgotten) if forgotten and context.oracle and with_oracle else {}
-    bare = without(context.unlearned, (*forgotten, *zeros)) if forgotten and without else {}
-    gains = {
-        name: {key: value - bare[name][key] for key, value in own.items()}
-        for name, own in (unlearned.items() if bare else ())
-    }
+    unlearned = ask(context.unlearned, asked) if forgotten else {}
+    oracle = ask(context.oracle, asked) if forgotten and context.oracle and with_oracle else {}
+    bare = without(context.unlearned, asked) if forgotten and without else {}
     groups = [context.forgotten] if pooled else [(subject,) for subject in context.forgotten]
     rows = []
     for subjects in groups:
         stand_ins = [z for z in zeros if z.kind == "control" or z.stands_for == subjects[0].name]
+
         figures = {
             "original": figure_of(original, subjects, pooled=pooled),
             "unlearned": figure_of(unlearned, subjects, pooled=pooled),
             "zero_line": figure_of(unlearned, stand_ins),
             "oracle": figure_of(oracle, subjects, pooled=pooled),
         }
-        reference = "oracle" if figures["oracle"] else "zero_line"
-        words = _WORDS[reference]
-        seen = [context.album.splits[row] == "train" for s in subjects for row in s.rows]
+        versus = oracle if figures["oracle"] else None
+        line = _over(unlearned, versus, stand_ins)
+        tests = [_excess(_over(unlearned, versus, subjects), line, paired=versus is not None)]
+        if bare:
+            gained = (_over(unlearned, bare, own) for own in (subjects, stand_ins))
+            tests.append(_excess(*gained, paired=False))
         row = make_row(
             context,
             attack,
             variant,
             subjects,
-            {name: figure for name, figure in figures.items() if figure is not None},
-            reference=reference,
-            rule=f"Fails if the class lies more than {POINTS} above {words}, by more than chance "
-            f"over all attacks{_OR_ADDS if gains else ''}; passes if the whole interval is within "
-            f"{POINTS}.",
-            finds=finds,
-            gains=(figure_of(gains, subjects, lowest=-1), figure_of(gains, stand_ins, lowest=-1)),
+            {name: own for name, own in figures.items() if own is not None},
+            tests,
+            before=_over(original, versus, subjects) if finds else None,
+            line=0.0 if line is None else line.value,
+            rule=_rule(versus is not None, with_gains=bool(bare)),
             doubt=doubt,
             details=details,
         )
+        seen = [context.album.splits[row] == "train" for s in subjects for row in s.rows]
         rows.append(replace(row, trained_on=sum(seen) if context.trained_on else 0))
     return rows
+
+
+def _over(
+    outcomes: Outcomes, reference: Outcomes | None, subjects: Sequence[Subject]
+) -> Figure | None:
+    if reference is None:
+        return figure_of(outcomes, subjects)
+    return figure_of(differences(outcomes, reference), subjects, lowest=-1)
+
+
+def _excess(above: Figure | None, line: Figure | None, *, paired: bool) -> Excess | None:
+    if above is None:
+        return None
+    if line is not None:
+        return over_line(above, line)
+    return over_nothing(above) if paired else None
+
+
+def _rule(with_oracle: bool, *, with_gains: bool) -> str:
+    line = "the oracle, beyond what classes that neither saw do" if with_oracle else "the zero line"
+    adds = " or if the attack adds more than that to it beyond what it adds to the zero line,"
+    return (
+        f"Fails if the class lies more than {POINTS} above {line},{adds if with_gains else ''} by "
+        "more than chance over all attacks (Student's t over the classes that were never seen); "
+        f"passes if it does not, where the original would have failed with a chance of {POWER:.0%} "
+        f"or more, or where the whole interval is within {POINTS}."
+    )
 
 
 def figure_of(
@@ -131,15 +156,15 @@ def make_row(
     variant: str,
     subjects: Sequence[Subject],
     figures: Mapping[str, Figure],
+    tests: Sequence[Excess | None],
     *,
-    reference: str,
     rule: str,
-    finds: bool,
-    gains: tuple[Figure | None, Figure | None] = (None, None),
+    before: Figure | None = None,
+    line: float = 0.0,
     doubt: str = "",
     details: Mapping[str, Any] = _NOTHING,
 ) -> AttackRow:
-    """One row: the unlearned model's figure beside that of its reference.
+    """One row: the unlearned model's figure beside those of its references.
 
     Args:
         context: the audit.
@@ -147,27 +172,20 @@ def make_row(
         variant: which form of it.
         subjects: the classes that it is about.
         figures: by name, see `AttackRow`.
-        reference: name of the figure that the unlearned model's must not exceed.
+        tests: one or more, any of which may fail; the first one is reported.
         rule: in words.
-        finds: whether the original should exceed it.
-        gains: what the attack adds to the class and to the zero line, where that counts as well.
+        before: what the first test would have tested of the original, where there is something
+            to find.
+        line: what that is compared with.
         doubt: a reason of the attack's own not to trust it.
         details: more to report.
     """
     resampling = context.numpy_generator()
-    above = power = p = None
-    if {"unlearned", reference} <= figures.keys():
-        above = excess(figures["unlearned"], figures[reference], resampling)
-        if finds and "original" in figures:
-            before = excess(figures["original"], figures[reference], resampling)
-            power = float(np.mean(before > MARGIN))
-        p = p_value(above, MARGIN)
-        if (
-            gains[0] is not None and gains[1] is not None
-        ):  # two chances to fail, so each counts half
-            p = min(1.0, 2 * min(p, p_value(excess(gains[0], gains[1], resampling), MARGIN)))
+    known = [test for test in tests if test is not None]
+    above = known[0] if len(known) == len(tests) else None
     pictures = figures["unlearned"].count if "unlearned" in figures else 0
-    doubt = doubt or _doubt(context, pictures, _WORDS[reference], above is not None, power)
+    level = LEVEL / (len(list(attacks)) * max(1, len(context.forgotten)))  # Holm's first step
+    doubt = doubt or _doubt(context, pictures, measured=above is not None)
     return AttackRow(
         attack=attack.name,
         variant=variant,
@@ -176,9 +194,13 @@ def make_row(
         rule=rule,
         figures={name: figure.value for name, figure in figures.items()},
         intervals={name: limits(own.replicates(resampling)) for name, own in figures.items()},
-        excess=None if above is None else limits(above),
-        p_value=p,
-        power=power,
+        excess=None if above is None else above.limits,
+        p_value=None
+        if above is None
+        else min(1.0, len(known) * min(test.p_value(MARGIN) for test in known)),
+        power=None
+        if above is None or before is None
+        else above.power(before, line, MARGIN, level / len(known)),
         pictures=pictures,
         trusted=not doubt,
         doubt=doubt,
@@ -186,19 +208,12 @@ def make_row(
     )
 
 
-def _doubt(
-    context: AuditContext, pictures: int, words: str, measured: bool, power: float | None
-) -> str:
+def _doubt(context: AuditContext, pictures: int, *, measured: bool) -> str:
     """Why a row can't be trusted; empty where it can."""
     if context.doubts:
         return context.doubts[0]
     if pictures < MIN_PICTURES:
         return f"{pictures} pictures of the class are too few; give {MIN_PICTURES} or more."
     if not measured:
-        return f"There is nothing to compare with: {words} can't be measured here."
-    if power is not None and power < POWER:
-        return (
-            f"It would find the class in the original with a chance of {power:.0%} alone: too "
-            f"near {words}."
-        )
+        return "There is nothing to compare with: no oracle, nor two classes that were never seen."
     return ""

@@ -11,18 +11,16 @@ from __future__ import annotations
 MARGIN = 0.05
 
 # The chance of failing a model that has forgotten, over all attacks together (Holm over attacks,
-# Simes over the variants of each). Lower it if
-# models that never saw the class fail in more than 5 % of cases.
+# Simes over the variants of each). Lower it if models that never saw the class fail in more than
+# 5 % of cases.
 LEVEL = 0.05
 
-# How sure an attack must be that the *original* knows the class, on the very same pictures, before
-# it is trusted. Lower it if too few attacks are trusted; fakes of the tuning classes must still
-# fail in 95 % of cases.
+# How surely an attack must fail the *original*, on the very same pictures and corrected for all
+# attacks, before that it does not fail says something. Lower it if too few attacks say anything.
 POWER = 0.8
 
-# Pictures of the class below which nothing is claimed: with four, even 4 of 4 against 0 of 4 is
-# no more than 1 in 70 by chance, which does not survive the correction. Raise it with the number
-# of attacks.
+# Pictures of the class below which nothing is claimed: means of fewer are far from normal. Raise it
+# if models that never saw a class of few pictures fail.
 MIN_PICTURES = 5
 
 # How many of its own accuracy on other classes a model must keep when the original's text names

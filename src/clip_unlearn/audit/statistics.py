@@ -1,4 +1,4 @@
-"""Shares with what they are counted from, resampled so that any two can be compared."""
+"""Shares with what they are counted from, and their intervals."""
 
 from __future__ import annotations
 
@@ -89,23 +89,13 @@ def resampled(
     return means
 
 
-def excess(above: Figure, reference: Figure, generator: np.random.Generator) -> Floats:
-    """Replicates of `above` minus `reference`; picture by picture where both have the same.
-
-    Args:
-        above: of one class.
-        reference: of the same class in another model, or of others.
-        generator: of the resampling.
-    """
-    pairs = [
-        (outcome, reference.outcomes[name][key])
-        for name, own in above.outcomes.items()
-        for key, outcome in own.items()
-        if key in reference.outcomes.get(name, {})
-    ]
-    if len(pairs) == above.count == reference.count:
-        return resampled([a - b for a, b in pairs], generator, lowest=-1.0)
-    return above.replicates(generator) - reference.replicates(generator)
+def differences(above: Outcomes, reference: Outcomes) -> dict[str, dict[str, float]]:
+    """What one model finds more than another, of the pictures that both were asked of."""
+    return {
+        name: {key: own[key] - reference[name][key] for key in own if key in reference[name]}
+        for name, own in above.items()
+        if name in reference
+    }
 
 
 def limits(replicates: Floats) -> Interval:
@@ -113,8 +103,3 @@ def limits(replicates: Floats) -> Interval:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(replicates, [tail, 1 - tail])
     return Interval(float(low), float(high))
-
-
-def p_value(replicates: Floats, margin: float) -> float:
-    """How often a difference is within the margin; never 0, since replicates are finite."""
-    return float((np.sum(replicates <= margin) + 1) / (len(replicates) + 1))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from clip_unlearn.audit.base import AttackRow, Verdict
-from clip_unlearn.audit.rules import LEVEL, MARGIN
+from clip_unlearn.audit.rules import LEVEL, MARGIN, POWER
 
 REQUIRED = ("swap", "prototypes")
 
@@ -50,8 +50,8 @@ def judge(rows: Sequence[AttackRow]) -> list[AttackRow]:
     """The rows with their verdicts.
 
     A trusted row fails if the class lies above what it is compared with by more than the margin,
-    corrected for the number of attacks; it passes if the whole interval lies within the margin.
-    All else can't be told.
+    corrected for the number of attacks. It passes if it does not, and the original would have
+    failed surely enough, or the whole interval lies within the margin. All else can't be told.
     """
     families: dict[tuple[str, str], list[tuple[AttackRow, float]]] = {}
     for row in rows:
@@ -68,8 +68,9 @@ def judge(rows: Sequence[AttackRow]) -> list[AttackRow]:
     def verdict(row: AttackRow) -> Verdict:
         if id(row) in failed:
             return "FAIL"
-        passed = row.trusted and row.excess is not None and row.excess.high <= MARGIN
-        return "PASS" if passed else "CANNOT TELL"
+        strong = row.power is not None and row.power >= POWER
+        within = row.excess is not None and row.excess.high <= MARGIN
+        return "PASS" if row.trusted and (strong or within) else "CANNOT TELL"
 
     return [replace(row, verdict=verdict(row)) for row in rows]
 
@@ -78,18 +79,29 @@ def overall(rows: Sequence[AttackRow], forget_classes: Sequence[str]) -> tuple[V
     """One verdict over judged rows, and the reason for it.
 
     FAIL if any trusted attack fails. PASS if none does, and for every class swap (where it has a
-    meaning) and prototypes can be trusted. Else CANNOT TELL.
+    meaning) and prototypes can be trusted, and one of the two would have failed the original
+    surely enough: an attack without power is no evidence. Else CANNOT TELL.
     """
     failed = [f"{row.attack} ({row.variant})" for row in rows if row.verdict == "FAIL"]
     if failed:
         return "FAIL", f"The class is found again by {', '.join(dict.fromkeys(failed))}."
+    powers: dict[str, list[float]] = {attack: [] for attack in REQUIRED}
     for name in forget_classes:
+        own = [row for row in rows if row.forget_class == name and row.attack in REQUIRED]
         for attack in REQUIRED:
-            own = [row for row in rows if row.attack == attack and row.forget_class == name]
-            if not own:
+            found = [row for row in own if row.attack == attack]
+            if not found:
                 return "CANNOT TELL", f"No attack fails, but {attack} did not run on {name!r}."
-            if any(row.applies for row in own) and not any(row.trusted for row in own):
-                doubt = next(row.doubt for row in own if row.applies)
-                line = f"No attack fails, but {attack} can't be trusted for {name!r}: {doubt}"
-                return "CANNOT TELL", line
-    return "PASS", "No trusted attack finds the class, and swap and prototypes can be trusted."
+            for row in found:
+                if row.applies and not row.trusted:
+                    line = f"No attack fails, but {attack} can't be trusted for {name!r}:"
+                    return "CANNOT TELL", f"{line} {row.doubt}"
+            powers[attack].append(
+                max((row.power or 0.0 for row in found if row.applies), default=0.0)
+            )
+        if all(row.verdict != "PASS" for row in own):
+            line = "No attack fails, but neither swap nor prototypes would surely have found"
+            return "CANNOT TELL", f"{line} {name!r} in the original either."
+    sure = ", ".join(f"{attack} {min(own):.0%}" for attack, own in powers.items())
+    line = "No trusted attack finds the class. In the original they would have found it with a"
+    return "PASS", f"{line} chance of: {sure}."
