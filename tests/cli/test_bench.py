@@ -30,7 +30,7 @@ class Theirs(Nullspace):
 """
 
 
-@pytest.mark.parametrize("verb", ["quality", "many", "ablation", "tuning", "report"])
+@pytest.mark.parametrize("verb", ["quality", "audit", "many", "ablation", "tuning", "report"])
 def test_the_help_of_every_verb_under_bench_has_an_example(verb: str) -> None:
     done = CliRunner().invoke(app, ["bench", verb, "--help"])
     assert done.exit_code == 0
@@ -44,6 +44,7 @@ def test_the_help_of_every_verb_under_bench_has_an_example(verb: str) -> None:
         (["quality", "--group", "activites"], "Did you mean: activities"),
         (["quality", "--method", "nulspace"], "Did you mean: nullspace"),
         (["quality", "--checkpoint-row", "theirs"], "Give NAME=FOLDER"),
+        (["audit", "--fake", "text alon"], "Did you mean: text alone"),
         (["ablation", "imges"], "Did you mean: images"),
         (["tuning", "retrain"], "Unknown method 'retrain' with trials"),
         (["report", "--results", "nowhere"], "There are no results in nowhere"),

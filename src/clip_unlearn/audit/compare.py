@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -66,10 +67,13 @@ def compare(
     }[zero_line]
     forgotten = tuple(subject for subject in context.forgotten if subject.rows)
     asked = (*forgotten, *zeros)
-    original = ask(context.original, forgotten) if forgotten else {}
-    unlearned = ask(context.unlearned, asked) if forgotten else {}
-    oracle = ask(context.oracle, asked) if forgotten and context.oracle and with_oracle else {}
-    bare = without(context.unlearned, asked) if forgotten and without else {}
+    original = unlearned = oracle = bare = _NOTHING
+    if forgotten:
+        original = _known(context, (attack, variant), ask, context.original, forgotten)
+        unlearned = ask(context.unlearned, asked)
+        bare = without(context.unlearned, asked) if without else bare
+        if context.oracle and with_oracle:
+            oracle = _known(context, (attack, variant), ask, context.oracle, asked)
     groups = [context.forgotten] if pooled else [(subject,) for subject in context.forgotten]
     rows = []
     for subjects in groups:
@@ -103,6 +107,20 @@ def compare(
         seen = [context.album.splits[row] == "train" for s in subjects for row in s.rows]
         rows.append(replace(row, trained_on=sum(seen) if context.trained_on else 0))
     return rows
+
+
+def _known(
+    context: AuditContext,
+    what: tuple[Attack, str],
+    ask: Ask,
+    suspect: Suspect,
+    subjects: Sequence[Subject],
+) -> Outcomes:
+    """Outcomes of a model that other audits ask the same."""
+    key = (*what, suspect.name, tuple(subject.name for subject in subjects))
+    if key not in context.memory.outcomes:
+        context.memory.outcomes[key] = ask(suspect, subjects)
+    return context.memory.outcomes[key]
 
 
 def _over(
@@ -204,7 +222,7 @@ def make_row(
         pictures=pictures,
         trusted=not doubt,
         doubt=doubt,
-        details=details,
+        details=copy.deepcopy(dict(details)),  # the next audit writes into the same notes
     )
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from clip_unlearn.audit.album import Album
+from clip_unlearn.audit.memory import Memory
 from clip_unlearn.data.tasks import Task
 from clip_unlearn.evaluation.prototypes import Rows
 from clip_unlearn.models.clip import ClipModel
@@ -77,6 +78,7 @@ class AuditContext:
         trained_on: whether the original was trained on the training split.
         doubts: why nothing can be trusted, if so.
         seed: of all randomness.
+        memory: of what original and oracle answered.
     """
 
     task: Task
@@ -93,6 +95,11 @@ class AuditContext:
     trained_on: bool
     doubts: tuple[str, ...]
     seed: int
+    memory: Memory
+
+    def notes(self, *key: Hashable) -> dict[str, Any]:
+        """What an attack keeps of original and oracle from one audit to the next, to be filled."""
+        return self.memory.notes.setdefault(key, {})
 
     def rivals(self, subject: Subject) -> tuple[str, ...]:
         """The other classes of a subject's group; of an invented name, all of them."""

@@ -44,7 +44,7 @@ class Inversion:
 
     def run(self, context: AuditContext) -> list[AttackRow]:
         """Rows by where the ascent starts."""
-        first: dict[str, Tensor] = {}
+        first = context.notes(self)
 
         def from_noise(suspect: Suspect, subjects: Sequence[Subject]) -> Outcomes:
             made = self._invert(suspect, context, subjects, {}, self.steps)

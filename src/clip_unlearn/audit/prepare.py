@@ -8,6 +8,7 @@ import torch
 
 from clip_unlearn.audit.album import Album, Encoded, read_album, with_pixels
 from clip_unlearn.audit.context import AuditContext, Subject, Suspect, index
+from clip_unlearn.audit.memory import Memory
 from clip_unlearn.audit.rules import MOST_CONTROLS
 from clip_unlearn.data.pictures import PictureSource
 from clip_unlearn.data.tasks import Task
@@ -34,6 +35,7 @@ def build_context(
     trained_on: bool,
     doubts: Sequence[str] = (),
     seed: int = 0,
+    memory: Memory | None = None,
     on_progress: OnProgress = ignore,
 ) -> AuditContext:
     """Read every picture once, show it to every model, and say who is asked about what.
@@ -52,6 +54,7 @@ def build_context(
         trained_on: whether the original was trained on the training split.
         doubts: why nothing can be trusted, where the caller knows of a reason.
         seed: of all randomness.
+        memory: of earlier audits of the same original, oracle, pictures, classes and seed.
         on_progress: is told of the pictures read.
 
     Raises:
@@ -70,7 +73,11 @@ def build_context(
             )
     invented = tuple(name for name in INVENTED if name not in task.all_classnames)
     names = tuple(dict.fromkeys((*task.all_classnames, *controls)))
-    album, encoded = read_album(source, names, models, on_progress=on_progress)
+    memory = memory or Memory()
+    new = {name: model for name, model in models.items() if name not in memory.encoded}
+    album, encoded = read_album(source, names, new, on_progress=on_progress)
+    memory.encoded |= {name: own for name, own in encoded.items() if name != "unlearned"}
+    encoded = {**memory.encoded, **encoded}
     suspects = {
         name: _suspect(name, model, encoded[name], (*names, *invented), task.templates)
         for name, model in models.items()
@@ -110,6 +117,7 @@ def build_context(
         trained_on=trained_on,
         doubts=(*doubts, *own_doubts, *_unsteady(suspects, album, sorted(kept))),
         seed=seed,
+        memory=memory,
     )
     return context
 

@@ -55,7 +55,7 @@ class Relearn:
         rows: list[AttackRow] = []
         trainers: dict[tuple[str, str], _Trainer] = {}
         for shots in (0, *self.shots):
-            curve: dict[str, dict[str, float]] = {}
+            curve = context.notes(self, shots)
             ask = self._asking(context, shots, trainers, curve)
             counted = f"{shots} shot{'s' if shots > 1 else ''}"
             variant = counted if shots else "other classes alone"

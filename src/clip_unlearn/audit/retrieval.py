@@ -40,7 +40,7 @@ class Retrieval:
         def by_picture(suspect: Suspect, subjects: Sequence[Subject]) -> Outcomes:
             return {s.name: self._in_few_names(suspect, context, s) for s in subjects}
 
-        called: dict[str, dict[str, int]] = {}
+        called = context.notes(self)
 
         def renamed(suspect: Suspect, subjects: Sequence[Subject]) -> Outcomes:
             outcomes = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clip_unlearn.bench.attempts import ask_outside, fit_recipe
-from clip_unlearn.bench.entrants import Entrant, Recipe, label_of
+from clip_unlearn.bench.entrants import Entrant, Recipe, folder_of, label_of
 from clip_unlearn.bench.forgetting import SetCache
 from clip_unlearn.bench.oracle import Oracle, compare, evaluate_oracle
 from clip_unlearn.bench.stage import Stage, classifier_names, load_job_model, setting_of
@@ -89,9 +89,7 @@ class Batch:
 
     def path(self, seed: int) -> Path:
         """Where the row of a cell is."""
-        entrant = slug(f"{self.entrant.name} {self.entrant.preset}")
-        entrant += "-real" if self.entrant.source == "real" else ""
-        entrant += "-whole-task" if self.whole_task else ""
+        entrant = folder_of(self.entrant) + ("-whole-task" if self.whole_task else "")
         folder = self.folder / CELLS / model_slug(self.job.model_name) / entrant
         return folder / f"{slug(self.forget_class)}-{seed}.json"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from clip_unlearn.errors import InputError
 from clip_unlearn.methods.base import Method, settings_of
@@ -97,6 +97,25 @@ class Outside:
 Entrant = Recipe | Outside
 
 
+class Named(Protocol):
+    """Whoever has a row of their own."""
+
+    @property
+    def name(self) -> str:
+        """What stands in the row's `method`."""
+        ...
+
+    @property
+    def preset(self) -> str:
+        """Of the method, or what sets it apart from others of that name."""
+        ...
+
+    @property
+    def source(self) -> Source:
+        """Of its pictures."""
+        ...
+
+
 def synthesizer_settings(synthesizer: Synthesizer) -> list[Any]:
     """A synthesiser as plain values."""
     return [synthesizer.name, asdict(synthesizer)]  # type: ignore[call-overload]
@@ -106,6 +125,11 @@ def label_of(method: str, preset: str, source: str) -> str:
     """What a table calls an entrant."""
     named = method if preset in ("default", "checkpoint") else f"{method}:{preset}"
     return f"{named} (real pictures)" if source == "real" else named
+
+
+def folder_of(entrant: Named) -> str:
+    """The name of the folder that an entrant's results are in."""
+    return slug(f"{entrant.name} {entrant.preset}") + ("-real" if entrant.source == "real" else "")
 
 
 def parse_recipe(text: str, *, source: Source = "synthetic", oracle: str | None = None) -> Recipe:
@@ -141,7 +165,7 @@ def parse_outside(text: str) -> Outside:
     return Outside(name, folder)
 
 
-def refuse_namesakes(entrants: Sequence[Entrant]) -> None:
+def refuse_namesakes(entrants: Sequence[Named]) -> None:
     """Refuse two entrants that would share their result files.
 
     Raises:

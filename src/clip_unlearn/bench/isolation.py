@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from clip_unlearn.errors import InputError
 
-_PRELOADED = ["clip_unlearn.bench.cells", "clip_unlearn.bench.many"]
+_PRELOADED = ["clip_unlearn.bench.audit", "clip_unlearn.bench.cells", "clip_unlearn.bench.many"]
 
 
 class Runner(Protocol):

@@ -14,7 +14,7 @@ from clip_unlearn.bench.fingerprints import digest, entrant_parts, original_key
 from clip_unlearn.bench.isolation import Runner, in_own_process
 from clip_unlearn.bench.oracle import find_oracle
 from clip_unlearn.bench.stage import load_job_model, setting_of
-from clip_unlearn.bench.store import Rows, read_row
+from clip_unlearn.bench.store import Rows, rows_at, stale_warning
 from clip_unlearn.errors import InputError
 from clip_unlearn.pipeline.request import Job
 from clip_unlearn.progress import OnProgress, Progress, ignore
@@ -94,13 +94,8 @@ def run_quality(
     """
     batches = list(plan(protocol, folder))
     wanted = [(batch, seed) for batch in batches for seed in batch.seeds]
-    stale = [str(b.path(seed).relative_to(folder)) for b, seed in wanted if b.is_stale(seed)]
-    warnings = []
-    if stale:
-        warnings.append(
-            "Stale, of other weights, pictures, settings or code, and to be run again: "
-            f"{', '.join(stale)}."
-        )
+    stale = [b.path(seed).relative_to(folder) for b, seed in wanted if b.is_stale(seed)]
+    warnings = [*stale_warning(stale)]
     left, made = limit, dict[tuple[Any, ...], bool]()
     for number, batch in enumerate(batches):
         on_progress(Progress("bench", number, len(batches), f"{batch.label}, {batch.forget_class}"))
@@ -109,11 +104,7 @@ def run_quality(
         able = [seed for seed in seeds if _has_pictures(batch, seed, made, run, warnings)]
         if able:
             warnings += _called(run, batch, run_batch, replace(batch, seeds=tuple(able)))
-    rows = []
-    for batch, seed in wanted:
-        row = read_row(batch.path(seed)) if batch.is_done(seed) else None
-        if row is not None:
-            rows.append({**row, "path": batch.path(seed).relative_to(folder).as_posix()})
+    rows = rows_at([b.path(seed) for b, seed in wanted if b.is_done(seed)], folder)
     return Outcome(rows, tuple(warnings), len(wanted) - len(rows))
 
 

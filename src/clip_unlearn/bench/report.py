@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from clip_unlearn.bench import plots
+from clip_unlearn.bench.audit_tables import audit_tables
 from clip_unlearn.bench.store import Rows, model_slug, read_rows
 from clip_unlearn.bench.summary import Summary, summarise
 from clip_unlearn.bench.tables import as_csv, as_json, latex, markdown, tables
 from clip_unlearn.errors import InputError
 from clip_unlearn.runs import write_bytes, write_json
 
-QUALITY, ABLATION, MANY = "quality", "ablation", "many"
+QUALITY, AUDIT, ABLATION, MANY = "quality", "audit", "ablation", "many"
 _NOT_REPORTED = "tuning"  # settings were chosen on these classes
 _INTRODUCTION = """# Results
 
@@ -55,6 +56,19 @@ def write_summary(folder: Path, summaries: Sequence[Summary]) -> None:
     write_json(folder / "summary.json", as_json(summaries))
 
 
+def write_audit_summary(folder: Path, rows: Rows) -> None:
+    """Write the tables of an audit beside its cells."""
+    text = []
+    for model, own in groupby(sorted(rows, key=_model), _model):
+        for table in audit_tables(list(own)):
+            text.append(f"### {model}: {table.title}\n\n{markdown(table)}")
+    write_bytes(folder / "summary.md", "\n".join(text).encode())
+
+
+def _model(row: Mapping[str, Any]) -> str:
+    return str(row["model"])
+
+
 def write_plots(folder: Path, prefix: str, summaries: Sequence[Summary]) -> tuple[str, str]:
     """Write both plots of one model; returns their file names."""
     names = f"{prefix}-forget-retain.png", f"{prefix}-scores.png"
@@ -87,6 +101,9 @@ def write_report(results: Path, output: Path, images: Path) -> tuple[str, ...]:
     for folder in _folders(results / QUALITY):
         if folder.name != _NOT_REPORTED:
             page.quality(folder)
+    for folder in _folders(results / AUDIT):
+        if folder.name != _NOT_REPORTED:
+            page.audit(folder)
     for folder in _folders(results / ABLATION):
         page.ablation(folder)
     if (results / MANY).is_dir():
@@ -120,6 +137,12 @@ class _Page:
                 self._picture(name, f"{model}: {name.removeprefix(prefix)[1:-4]}")
             self.parts += [f"### {table.title}\n\n{markdown(table)}" for table in others]
 
+    def audit(self, folder: Path) -> None:
+        for model, own in groupby(read_rows(folder), _model):
+            self.parts.append(f"## Audit of {model}, {folder.name} classes\n")
+            tables_of = audit_tables(list(own))
+            self.parts += [f"### {table.title}\n\n{markdown(table)}" for table in tables_of]
+
     def ablation(self, folder: Path) -> None:
         for model, own in by_model(self._summaries(folder)):
             self.parts.append(f"## Ablation of {folder.name}, {model}, tuning classes\n")
@@ -131,7 +154,7 @@ class _Page:
 
     def many(self, folder: Path) -> None:
         rows = read_rows(folder)
-        for model, own in groupby(rows, lambda row: str(row["model"])):
+        for model, own in groupby(rows, _model):
             found = list(own)
             self.parts.append(f"## Many classes, {model}\n")
             self.parts.append(many_table(found))

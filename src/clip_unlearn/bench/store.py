@@ -45,6 +45,19 @@ def read_rows(folder: Path) -> Rows:
     return [{**row, "path": path} for row, path in zip(rows, relative, strict=True)]
 
 
+def rows_at(paths: Iterable[Path], folder: Path) -> Rows:
+    """The rows in some files, each with its file under `path`; those that are not there are not."""
+    found = ((path.relative_to(folder).as_posix(), read_row(path)) for path in paths)
+    return [{**row, "path": path} for path, row in found if row is not None]
+
+
+def stale_warning(paths: Iterable[Path]) -> tuple[str, ...]:
+    """A line that names the files of stale rows, if there are any."""
+    names = ", ".join(path.as_posix() for path in paths)
+    line = "Stale, of other weights, pictures, settings or code, and to be run again:"
+    return (f"{line} {names}.",) if names else ()
+
+
 def kept_answers(
     path: Path, key: str, ask: Callable[[], Iterable[Answer]], groups: Groups
 ) -> tuple[Answer, ...]:

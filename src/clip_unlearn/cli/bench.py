@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from clip_unlearn.cli.bench_ablation import ablation
+from clip_unlearn.cli.bench_audit import audit
 from clip_unlearn.cli.bench_many import many
 from clip_unlearn.cli.bench_quality import quality
 from clip_unlearn.cli.bench_tuning import tuning
@@ -17,6 +18,9 @@ bench = typer.Typer(help="Run protocols over many classes, and report them.", no
 bench.command(
     epilog="Example: clip-unlearn bench quality --method gate --method lipschitz:paper --seeds 3"
 )(quality)
+bench.command(
+    epilog="Example: clip-unlearn bench audit --method gate --attack swap --attack prototypes"
+)(audit)
 bench.command(epilog="Example: clip-unlearn bench many --method gate --count 1 --count 4")(many)
 bench.command(epilog="Example: clip-unlearn bench ablation images")(ablation)
 bench.command(epilog="Example: clip-unlearn bench tuning jit")(tuning)

@@ -54,6 +54,17 @@ MeasuredOn = Annotated[
 Limit = Annotated[
     int | None, typer.Option(min=0, help="The most cells to run now; the rest come later.")
 ]
+CheckpointRow = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME=FOLDER",
+        help="A model without the class, made elsewhere; {class} in it is each class.",
+    ),
+]
+Group = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GROUP", help="Only classes of this group; may be repeated."),
+]
 
 
 def run_protocol(

@@ -14,19 +14,10 @@ from clip_unlearn.cli.published import print_before
 
 def quality(
     method: bench_options.Methods = None,
-    checkpoint_row: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=FOLDER",
-            help="A model without the class, made elsewhere; {class} in it is each class.",
-        ),
-    ] = None,
+    checkpoint_row: bench_options.CheckpointRow = None,
     model: bench_options.Models = None,
     checkpoint: options.Checkpoint = None,
-    group: Annotated[
-        list[str] | None,
-        typer.Option(metavar="GROUP", help="Only classes of this group; may be repeated."),
-    ] = None,
+    group: bench_options.Group = None,
     kind: Annotated[
         Literal["protocol", "tuning", "sweep"],
         typer.Option("--list", help="Classes to forget, one at a time."),

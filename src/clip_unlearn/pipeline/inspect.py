@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from clip_unlearn.audit.memory import Memory
 from clip_unlearn.audit.prepare import build_context
 from clip_unlearn.audit.run import choose_attacks, run_attacks
 from clip_unlearn.audit.verdict import overall
@@ -84,6 +85,7 @@ def audit_models(
     models: Defendants,
     *,
     oracle: str | None,
+    memory: Memory | None = None,
     on_progress: OnProgress,
 ) -> AuditReport:
     """The audit of models that are loaded already.
@@ -93,6 +95,7 @@ def audit_models(
         setting: task and pictures.
         models: before, after, and one that never saw the classes.
         oracle: what that one is called.
+        memory: of earlier audits of the same original and oracle about the same classes.
         on_progress: is told of every attack.
 
     Raises:
@@ -123,6 +126,7 @@ def audit_models(
         trained_on=bool(setting.controls),
         doubts=doubts,
         seed=job.seed,
+        memory=memory,
         on_progress=on_progress,
     )
     rows = run_attacks(context, choose_attacks(job.attacks), on_progress=on_progress)
