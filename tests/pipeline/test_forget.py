@@ -214,6 +214,7 @@ def test_what_is_wrong_is_found_before_anything_is_written(
         (InputError, quick_job("red", output=tmp_path / "out", model="./no/such/folder")),
         (InputError, quick_job("red", output=tmp_path / "out", images=tmp_path / "none")),
         (InputError, quick_job("red", output=tmp_path / "out", device="gpu")),
+        (InputError, quick_job("red", output=tmp_path / "out", retain_from=tmp_path / "none")),
     ]
     for kind, job in wrong:
         reports: list[Progress] = []

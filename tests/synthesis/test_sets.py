@@ -44,3 +44,23 @@ def test_a_retain_set_without_all_its_classes_is_empty() -> None:
     assert none.images.shape == (0, 3, 2, 2)
     assert none.labels.tolist() == []
     assert none.labels.dtype == torch.long
+
+
+def test_what_a_set_lacks_is_filled_from_another() -> None:
+    real = RetainSet(numbered(2), torch.tensor([0, 0]), ("b",), "real")
+    made = RetainSet(numbered(3), torch.tensor([0, 1, 1]), ("a", "b"), warnings=("made",))
+    both = real.filled_from(made)
+    assert both.classnames == ("b", "a")
+    assert both.labels.tolist() == [0, 0, 1]
+    assert torch.equal(both.images[2], made.images[0])
+    assert (both.source, both.warnings) == ("both", ("made",))
+    assert real.filled_from(made.without({"a"})).source == "real"
+
+
+def test_one_picture_of_each_class_that_has_several_is_held_out() -> None:
+    whole = RetainSet(numbered(6), torch.tensor([0, 1, 0, 2, 0, 2]), ("a", "b", "c"))
+    kept, held = whole.hold_out()
+    assert kept.labels.tolist() == [0, 1, 0, 2]
+    assert held.labels.tolist() == [0, 2]
+    assert torch.equal(held.images, whole.images[[4, 5]])
+    assert torch.equal(kept.images, whole.images[[0, 1, 2, 3]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,6 +47,20 @@ def forget(
     audit: Annotated[
         bool, typer.Option("--audit", help="Try to bring the classes back, and say what came.")
     ] = False,
+    retain_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Real pictures of classes to keep, a subfolder a class. [default: synthetic ones]",
+        ),
+    ] = None,
+    max_retain_drop: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Save nothing if classes to keep lose more accuracy than this, such as 0.02.",
+        ),
+    ] = None,
     as_json: options.Json = False,
     json_file: options.JsonFile = None,
 ) -> None:
@@ -73,6 +88,8 @@ def forget(
         overwrite=overwrite,
         evidence=not no_evidence,
         audit=audit,
+        retain_from=retain_from,
+        max_retain_drop=max_retain_drop,
     )
 
     def announce(estimate: Estimate) -> None:

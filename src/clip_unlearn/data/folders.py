@@ -48,16 +48,22 @@ class ImageFolder:
 
     Args:
         path: the folder.
+        most: pictures of a class that are read; all where it is not given.
 
     Raises:
         InputError: if it can't be read, or has no subfolder.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, most: int | None = None) -> None:
+        self._path, self._most = path, most
         self._folders = class_folders(path)
         if not self._folders:
             raise InputError(f"{path} has no subfolder. Give a folder with one subfolder a class.")
+
+    @property
+    def classnames(self) -> tuple[str, ...]:
+        """The names of the subfolders."""
+        return tuple(self._folders)
 
     def check(self, classnames: Sequence[str]) -> tuple[str, ...]:
         """Warnings of classes without a folder, and of folders that are no class of the task.
@@ -129,7 +135,7 @@ class ImageFolder:
                 f"Can't read the folder {folder}: {error.strerror}. Check its permissions."
             ) from error
         rule = split_files([file.name for file in files])
-        return [file for file in files if rule[file.name] in splits]
+        return [file for file in files if rule[file.name] in splits][: self._most]
 
 
 def _printable(name: str) -> str:

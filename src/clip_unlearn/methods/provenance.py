@@ -39,5 +39,6 @@ def data_seen(method: Method, request: UnlearnRequest) -> list[str]:
         own = {"synthetic": "synthetic", "real": "forget"}
         used |= {own[forget_set.source] for forget_set in request.forget_sets}
     if method.uses_retain_set and request.retain_set is not None:
-        used.add({"synthetic": "synthetic", "real": "retain"}[request.retain_set.source])
+        kept = {"synthetic": ["synthetic"], "real": ["retain"], "both": ["synthetic", "retain"]}
+        used |= set(kept[request.retain_set.source])
     return sorted(used) or list(method.data_seen)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clip_unlearn.data.folders import ImageFolder
 from clip_unlearn.pipeline.request import ForgetJob
 from clip_unlearn.pipeline.sources import early_setting
 from clip_unlearn.progress import OnProgress, ignore
@@ -39,6 +41,8 @@ def forget(
         ClipUnlearnError: for anything else that a user can put right; nothing is written either.
     """
     check_output(job.output_folder(), overwrite=job.overwrite)
+    if job.retain_from is not None:
+        ImageFolder(Path(job.retain_from))  # one that can't be read is said here
     setting = early_setting(job)
 
     from clip_unlearn.pipeline.run import run  # torch comes with it

@@ -83,6 +83,13 @@ class ForgetJob(Job):
         overwrite: replace it if it exists.
         evidence: keep images and figures under `evidence/`; they show the forgotten class.
         audit: try to bring the classes back as well, see `pipeline.audit`.
+        retain_from: a folder of real pictures of classes to keep, one subfolder a class; classes
+            that it lacks have synthetic ones.
+        max_retain_drop: the most accuracy that classes to keep may lose, a share in [0, 1]; a
+            result that costs more is not saved.
+
+    Raises:
+        InputError: if pictures are to be measured on that were fitted to, or for no share.
     """
 
     _: KW_ONLY
@@ -93,6 +100,23 @@ class ForgetJob(Job):
     overwrite: bool = False
     evidence: bool = True
     audit: bool = False
+    retain_from: Path | str | None = None
+    max_retain_drop: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that is no share, and a measure on what was fitted to."""
+        super().__post_init__()
+        if self.max_retain_drop is not None and not 0 <= self.max_retain_drop <= 1:
+            raise InputError(
+                f"--max-retain-drop is {self.max_retain_drop}. Give a share from 0 to 1, such as "
+                "0.02 for two points."
+            )
+        both = self.retain_from is not None and self.images is not None
+        if both and Path(str(self.retain_from)).absolute() == Path(str(self.images)).absolute():
+            raise InputError(
+                f"{self.images} is to be fitted to and measured on. Give --images and "
+                "--retain-from folders with different pictures."
+            )
 
     def output_folder(self) -> Path:
         """Where the result goes."""

@@ -11,6 +11,7 @@ from clip_unlearn.evaluation.compare import TableRow, render_table, robust_score
 from clip_unlearn.evaluation.figures import Evaluation
 from clip_unlearn.models.edit import Edit
 from clip_unlearn.pipeline.audit_report import AuditReport
+from clip_unlearn.pipeline.retain_limit import RetainDrop
 from clip_unlearn.synthesis.sets import ForgetSet, SynthesisReport
 
 
@@ -38,6 +39,7 @@ class ForgetResult:
         versions: of what computed it.
         warnings: what a reader must know.
         audit: what attacks found, where they were asked for.
+        retain_drop: what it cost the classes to keep, where a limit was set.
     """
 
     forget_classes: tuple[str, ...]
@@ -58,6 +60,7 @@ class ForgetResult:
     versions: Mapping[str, str]
     warnings: tuple[str, ...]
     audit: AuditReport | None = None
+    retain_drop: RetainDrop | None = None
 
     @property
     def table(self) -> Sequence[TableRow]:
@@ -88,6 +91,7 @@ class ForgetResult:
             "clip_benchmark": clip_benchmark_rows(self.after, self.task, str(self.output)),
             "warnings": list(self.warnings),
             "audit": self.audit and self.audit.as_json(),
+            "retain_drop": self.retain_drop and self.retain_drop.as_json(),
         }
 
 

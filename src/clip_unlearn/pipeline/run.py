@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -24,10 +25,11 @@ from clip_unlearn.pipeline.memory import peak_resident_bytes
 from clip_unlearn.pipeline.output import EVIDENCE, save_unlearned, write_evidence
 from clip_unlearn.pipeline.request import ForgetJob
 from clip_unlearn.pipeline.result import ForgetResult
+from clip_unlearn.pipeline.retain_limit import kept_accuracy, measure_drop
+from clip_unlearn.pipeline.retained import pictures_to_keep
 from clip_unlearn.pipeline.sources import Setting, find_setting
 from clip_unlearn.progress import OnProgress, Progress
 from clip_unlearn.runs import atomic_folder
-from clip_unlearn.synthesis.retain import load_retain_set
 
 HELD_OUT = 0.25  # of the synthetic images, for stopping
 
@@ -89,9 +91,25 @@ def run(
     )
     if method.uses_heldout_images:
         forget_sets = tuple(s.hold_out(int(len(s.images) * HELD_OUT)) for s in forget_sets)
-    retain_set = None
-    if method.uses_retain_set:
-        retain_set = load_retain_set(model, classifier, forget_classes, on_progress=log)
+    retain_set = watched = None
+    if method.uses_retain_set or job.max_retain_drop is not None:
+        retain_set = pictures_to_keep(
+            model,
+            classifier,
+            task.all_classnames,
+            forget_classes,
+            retain_from=None if job.retain_from is None else Path(job.retain_from),
+            on_progress=log,
+        )
+    if retain_set is not None and job.max_retain_drop is not None:
+        retain_set, watched = retain_set.hold_out()
+
+    def kept() -> float | None:
+        if watched is None:
+            return None
+        return kept_accuracy(model, watched, forget_classes, task.templates)
+
+    kept_before = kept()
     clock.lap("synthesis")
 
     edit = method.fit(
@@ -106,6 +124,10 @@ def run(
     log(Progress("evaluation", 1, 2, "after"))
     after = evaluate(model, data, original=original)
     log(Progress("evaluation", 2, 2, "after"))
+    drop = None
+    if job.max_retain_drop is not None:
+        drop = measure_drop(job.max_retain_drop, (kept_before, kept()), before, after)
+        drop.refuse(f"{method.name}, preset {preset_of(job)},")
     clock.lap("evaluation after")
     report = audit_forgotten(job, setting, model, on_progress=log) if job.audit else None
     clock.lap("audit")
@@ -137,6 +159,7 @@ def run(
         versions=versions(),
         warnings=tuple(dict.fromkeys(warnings)),
         audit=report,
+        retain_drop=drop,
     )
     forgotten = (*model.provenance.forgotten, *forget_classes)
     provenance = dataclasses.replace(model.provenance, forgotten=forgotten)

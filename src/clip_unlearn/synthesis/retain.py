@@ -7,7 +7,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -132,6 +132,7 @@ def load_retain_set(
     classifier: ZeroShotClassifier,
     forget_classes: Sequence[str],
     *,
+    without: Collection[str] = (),
     on_progress: OnProgress = ignore,
 ) -> RetainSet:
     """The retain set of a model's root: shipped, from the cache, or made now and cached.
@@ -143,13 +144,17 @@ def load_retain_set(
         classifier: the model's, over the task; decides the classes where the set is made now: the
             `MOST_CLASSES` nearest to the forgotten ones.
         forget_classes: what is to be forgotten now.
+        without: further classes that no pictures are wanted of.
         on_progress: is told of every step of the making.
     """
-    forgotten = {*forget_classes, *model.provenance.forgotten}
+    forgotten = {*forget_classes, *model.provenance.forgotten, *without}
     shipped = shipped_file(model)
     if shipped.is_file():
         return decode_retain_set(shipped.read_bytes()).without(forgotten)
     near = nearest_classes(classifier, forget_classes, forgotten)
+    if not near:
+        size = model.preprocess.size
+        return RetainSet(torch.zeros(0, 3, size, size), torch.zeros(0, dtype=torch.long), ())
     kept = classifier.subset(near)
     digest = _digest(near)
     cached = cache_folder() / f"{model.provenance.root_sha256[:16]}-{digest}.zip"

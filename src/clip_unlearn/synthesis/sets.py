@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 Source = Literal["synthetic", "real"]
+RetainSource = Literal["synthetic", "real", "both"]
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,14 @@ class RetainSet:
         images: `(N, 3, S, S)`, pixels in [0, 1], not normalised, on the CPU.
         labels: `(N,)`, positions in `classnames`.
         classnames: names of the retained classes that have pictures.
-        source: `synthetic` or `real`.
+        source: `synthetic`, `real`, or `both`.
         warnings: what the user should know of how the set came about.
     """
 
     images: Tensor
     labels: Tensor
     classnames: tuple[str, ...]
-    source: Source = "synthetic"
+    source: RetainSource = "synthetic"
     warnings: tuple[str, ...] = field(default=())
 
     def without(self, names: set[str]) -> RetainSet:
@@ -78,3 +80,29 @@ class RetainSet:
         rows = [row for row, label in enumerate(old) if label in place]
         labels = self.labels.new_tensor([place[old[row]] for row in rows])
         return replace(self, images=self.images[rows], labels=labels, classnames=tuple(keep_names))
+
+    def filled_from(self, other: RetainSet) -> RetainSet:
+        """The set, and of classes that it lacks the other's pictures."""
+        rest = other.without(set(self.classnames))
+        warnings = tuple(dict.fromkeys((*self.warnings, *other.warnings)))
+        if len(rest.images) == 0:
+            return replace(self, warnings=warnings)
+        return RetainSet(
+            torch.cat([self.images, rest.images]),
+            torch.cat([self.labels, rest.labels + len(self.classnames)]),
+            (*self.classnames, *rest.classnames),
+            self.source if self.source == rest.source else "both",
+            warnings,
+        )
+
+    def hold_out(self) -> tuple[RetainSet, RetainSet]:
+        """The set without the last picture of each class that has several, and those pictures."""
+        last = {label: row for row, label in enumerate(self.labels.tolist())}
+        counts = self.labels.bincount(minlength=len(self.classnames)).tolist()
+        held = [row for label, row in sorted(last.items()) if counts[label] > 1]
+        kept = torch.ones(len(self.labels), dtype=torch.bool)
+        kept[held] = False
+        return (
+            replace(self, images=self.images[kept], labels=self.labels[kept]),
+            replace(self, images=self.images[held], labels=self.labels[held]),
+        )
