@@ -110,6 +110,28 @@ def test_a_folder_is_replaced_only_when_asked_for_and_only_when_whole(tmp_path: 
     assert names_in(tmp_path) == ["out"]
 
 
+def test_an_old_folder_is_there_again_where_the_new_one_can_not_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    write_bytes(folder / "file", b"old")
+    replace = Path.replace
+
+    def broken(self: Path, target: Path) -> Path:
+        if target == folder and (self / "file").read_bytes() == b"new":
+            raise OSError(5, "Input/output error")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", broken)
+    with (
+        pytest.raises(InputError, match="Input/output error"),
+        atomic_folder(folder, overwrite=True) as temporary,
+    ):
+        (temporary / "file").write_bytes(b"new")
+    assert (folder / "file").read_bytes() == b"old"
+    assert names_in(tmp_path) == ["out"]
+
+
 def test_a_full_disk_leaves_no_half_folder(tmp_path: Path) -> None:
     with (
         pytest.raises(InputError, match="Can't write"),

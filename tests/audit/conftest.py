@@ -194,9 +194,12 @@ def oracle(oracle_folder: object) -> ClipModel:
     return load_model(str(oracle_folder), device="cpu")
 
 
+Turn = Callable[[ClipModel], None]
+
+
 @pytest.fixture
-def apart(model: ClipModel) -> ClipModel:
-    """The model in another space: both encoders turned alike, as if trained on their own."""
+def turn() -> Turn:
+    """Turns both encoders alike: every answer is as before, in another space."""
     turn = torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(0)))[0]
 
     def turned(other: ClipModel) -> None:
@@ -205,4 +208,4 @@ def apart(model: ClipModel) -> ClipModel:
         projection.bias.copy_(turn.T @ projection.bias)
         other.network.text_projection.copy_(other.network.text_projection @ turn)
 
-    return edited(model, turned)
+    return turned

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from tests.audit.conftest import FAKES, MakeContext
+import torch
+from tests.audit.conftest import FAKES, MakeContext, Turn, edited
+from torch.nn import functional as F
 
 from clip_unlearn.audit.base import AttackRow
 from clip_unlearn.audit.run import choose_attacks, run_attacks
-from clip_unlearn.audit.swap import shares_space
+from clip_unlearn.audit.swap import Swap, shares_space, turned_back
 from clip_unlearn.audit.verdict import overall
 from clip_unlearn.models.clip import ClipModel
 
@@ -56,14 +60,36 @@ def test_a_model_that_never_saw_the_class_does_not_fail(
         assert overall(rows, ["red"])[0] != "FAIL"
 
 
-def test_an_edited_model_shares_the_space_and_one_of_other_weights_does_not(
-    model: ClipModel, make_context: MakeContext, apart: ClipModel
+def test_a_copy_that_was_turned_is_turned_back(
+    model: ClipModel, make_context: MakeContext, turn: Turn
 ) -> None:
     assert shares_space(make_context(FAKES["last projection"](model)))
-    context = make_context(apart)
+    context = make_context(edited(FAKES["text alone"](model), turn))
     assert not shares_space(context)
+    found = turned_back(context)
+    assert found is not None
+    assert torch.allclose(found.features, context.original.features, atol=1e-4)
     rows = run_attacks(context, choose_attacks(("swap",)))
-    meaningless = [r for r in rows if not r.applies]
+    assert figure(rows, "nothing") == 0.0
+    assert figure(rows, "text encoder") == 1.0
+    assert overall(rows, ["red"])[0] == "FAIL"
+
+
+def test_a_swap_with_a_model_trained_apart_has_no_meaning(make_context: MakeContext) -> None:
+    context = make_context()
+    own, generator = context.unlearned, torch.Generator().manual_seed(0)
+    text = F.normalize(
+        torch.randn(own.classifier.class_embeddings.shape, generator=generator), dim=1
+    )
+    features = torch.zeros_like(own.features)
+    for name, rows in context.album.rows.items():
+        noise = 0.1 * torch.randn(len(rows), text.shape[1], generator=generator)
+        features[list(rows)] = F.normalize(text[own.classifier.index(name)] + noise, dim=1)
+    classifier = replace(own.classifier, class_embeddings=text)
+    context = replace(context, unlearned=replace(own, features=features, classifier=classifier))
+    assert not shares_space(context)
+    assert turned_back(context) is None
+    meaningless = [row for row in Swap().run(context) if not row.applies]
     assert [(r.verdict, r.trusted, dict(r.figures)) for r in meaningless] == [
         ("CANNOT TELL", False, {})
     ]

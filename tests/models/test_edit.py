@@ -87,6 +87,17 @@ def test_an_edit_is_not_applied_twice(model: ClipModel, edit: Edit) -> None:
         edit.apply(model)
 
 
+@pytest.mark.parametrize("name", ["visual.proj", "no such tensor"])
+def test_an_edit_that_fits_no_tensor_is_refused_and_changes_nothing(
+    model: ClipModel, edit: Edit, name: str
+) -> None:
+    before = values(model)
+    wrong = Edit({**edit.tensors, name: torch.zeros(2, 2)}, edit.base_sha256)
+    with pytest.raises(CheckpointError, match=f"This edit's {name} fits no tensor"):
+        wrong.apply(model)
+    assert equal(values(model), before)
+
+
 def test_tensors_that_do_not_differ_are_left_out(model: ClipModel) -> None:
     own = model.network.state_dict()
     changed = own["text_projection"].clone()

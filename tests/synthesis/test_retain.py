@@ -145,6 +145,30 @@ def test_the_set_is_made_once_and_then_read_even_for_a_model_that_could_make_non
     assert first.warnings == ()
 
 
+def test_a_damaged_file_of_the_cache_is_made_again(
+    filled_cache: Path, model: ClipModel, classifier: ZeroShotClassifier
+) -> None:
+    (path,) = filled_cache.iterdir()
+    whole = path.read_bytes()
+    for damaged in (b"nothing", whole[: len(whole) // 2]):
+        path.write_bytes(damaged)
+        found = load_retain_set(model, classifier, ["red"])
+        assert set(found.classnames) == set(NAMES) - {"red"}
+        assert path.read_bytes() == whole
+
+
+def test_of_classes_that_are_not_wanted_no_pictures_are_made(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: ClipModel,
+    classifier: ZeroShotClassifier,
+) -> None:
+    monkeypatch.setenv("CLIP_UNLEARN_CACHE", str(tmp_path / "cache"))
+    found = load_retain_set(model, classifier, ["red"], without=NAMES)
+    assert (len(found.images), found.classnames) == (0, ())
+    assert not (tmp_path / "cache").exists()
+
+
 def test_classes_forgotten_earlier_have_no_pictures_either(
     filled_cache: Path, model: ClipModel, classifier: ZeroShotClassifier
 ) -> None:

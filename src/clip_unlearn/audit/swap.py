@@ -1,6 +1,8 @@
 """Component swap: parts of the original put back, one at a time.
 
 What only one encoder, or only the last projection, has forgotten comes back with it (VL-Eraser).
+A copy whose encoders were both turned alike answers as before, and no part of the original fits it:
+it is turned back first.
 """
 
 from __future__ import annotations
@@ -10,12 +12,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import torch
+from torch import Tensor
+
 from clip_unlearn.audit.asking import recognised
 from clip_unlearn.audit.base import AttackRow, attacks
 from clip_unlearn.audit.compare import Ask, compare
 from clip_unlearn.audit.context import AuditContext, Subject, Suspect, index
 from clip_unlearn.audit.copies import changed_copy, encoded_again
-from clip_unlearn.audit.rules import SHARED_SPACE
+from clip_unlearn.audit.rules import SHARED_SPACE, TURNED_COPY
 from clip_unlearn.audit.statistics import Outcomes
 from clip_unlearn.errors import InputError
 from clip_unlearn.models.clip import ClipModel
@@ -35,10 +40,12 @@ class Swap:
 
     def run(self, context: AuditContext) -> list[AttackRow]:
         """Rows by the part put back."""
-        original, unlearned = context.original, context.unlearned
-        rows = compare(context, self, "nothing", _asking(context, unlearned), zero_line="names")
-        if not shares_space(context):
-            apart = compare(context, self, "any part", _asking(context, unlearned), doubt=_APART)
+        original = context.original
+        unlearned = context.unlearned if shares_space(context) else turned_back(context)
+        plain = _asking(context, context.unlearned)
+        rows = compare(context, self, "nothing", plain, zero_line="names")
+        if unlearned is None:
+            apart = compare(context, self, "any part", plain, doubt=_APART)
             return rows + [
                 replace(row, applies=False, figures={}, intervals={}, excess=None, p_value=None)
                 for row in apart
@@ -56,7 +63,7 @@ class Swap:
                 _asking(context, hybrid),
                 zero_line="names",
                 with_oracle=False,
-                without=_asking(context, unlearned),
+                without=plain,
             )
         return rows
 
@@ -107,3 +114,37 @@ def shares_space(context: AuditContext) -> bool:
             right += int((by_own == label).sum())
             kept += int((by_foreign == label).sum())
     return kept >= SHARED_SPACE * right
+
+
+def turned_back(context: AuditContext) -> Suspect | None:
+    """The unlearned model in the original's space, where only an orthogonal map is between them.
+
+    The map is the one that brings the pictures of other classes nearest to where the original has
+    them (Procrustes). Found on half of these classes it must hold for the other half, which it
+    does of a copy and not of a model that was trained apart.
+    """
+    own, original = context.unlearned, context.original
+    if own.features.shape != original.features.shape:
+        return None
+    gone = {subject.name for subject in context.forgotten}
+    others = [name for name in context.album.rows if name not in gone]
+    parts = (others[::2], others[1::2])
+    halves = [index([row for n in part for row in context.album.rows[n]]) for part in parts]
+    if not all(map(len, halves)):
+        return None
+    found = _turn(own.features[halves[0]], original.features[halves[0]])
+    cosines = (own.features[halves[1]] @ found * original.features[halves[1]]).sum(1)
+    if float(cosines.mean()) < TURNED_COPY:
+        return None
+    every = torch.cat(halves)
+    turn = _turn(own.features[every], original.features[every])
+    embeddings = own.classifier.class_embeddings @ turn
+    classifier = replace(own.classifier, class_embeddings=embeddings)
+    return replace(own, features=own.features @ turn, classifier=classifier)
+
+
+def _turn(found: Tensor, wanted: Tensor) -> Tensor:
+    """The orthogonal matrix `(D, D)` that brings one set of features nearest to another."""
+    left, _, right = torch.linalg.svd(found.double().T @ wanted.double())
+    turn: Tensor = left @ right
+    return turn.float()

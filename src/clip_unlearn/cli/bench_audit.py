@@ -98,6 +98,4 @@ def audit(
                 for one in records(outcome.rows)
             ),
         )
-    warn(outcome.warnings)
-    if outcome.missing:
-        warn([f"{outcome.missing} cells have no result yet. Run the same command again."])
+    warn((*outcome.warnings, *bench_options.missing_cells(outcome)))

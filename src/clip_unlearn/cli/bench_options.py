@@ -91,7 +91,14 @@ def run_protocol(
     write_document(outcome.rows, as_json=as_json, json_file=json_file)
     if not as_json:
         print_summaries(summaries)
-    return outcome, summaries, (*outcome.warnings, *doubts)
+    return outcome, summaries, (*outcome.warnings, *doubts, *missing_cells(outcome))
+
+
+def missing_cells(outcome: Outcome) -> list[str]:
+    """A line that says how many cells have no result yet, if any."""
+    if not outcome.missing:
+        return []
+    return [f"{outcome.missing} cells have no result yet. Run the same command again."]
 
 
 def print_summaries(summaries: Sequence[Summary]) -> None:

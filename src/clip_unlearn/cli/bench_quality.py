@@ -71,5 +71,3 @@ def quality(
     if published and measured_on == "test" and not as_json:
         print_before(outcome.rows, folder)
     warn((*(published.warnings if published else ()), *warnings))
-    if outcome.missing:
-        warn([f"{outcome.missing} cells have no result yet. Run the same command again."])

@@ -72,6 +72,13 @@ class Edit:
                 f"This edit belongs to weights {self.base_sha256[:12]}, not to {found[:12]}. "
                 "Give the checkpoint that it was made from."
             )
+        own = model.network.state_dict()
+        for name, value in self.tensors.items():
+            if name not in own or own[name].shape != value.shape:
+                raise CheckpointError(
+                    f"This edit's {name} fits no tensor of the model; its file is damaged. "
+                    "Make the edit again."
+                )
         self._write(model, self.tensors)
 
     @contextlib.contextmanager

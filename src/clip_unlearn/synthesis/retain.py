@@ -158,8 +158,8 @@ def load_retain_set(
     kept = classifier.subset(near)
     digest = _digest(near)
     cached = cache_folder() / f"{model.provenance.root_sha256[:16]}-{digest}.zip"
-    if cached.is_file():
-        return decode_retain_set(cached.read_bytes()).without(forgotten)
+    if (known := _cached(cached)) is not None:
+        return known.without(forgotten)
     generator = torch.Generator().manual_seed(0)  # one set a model, whoever asks first
     made = synthesize_retain_set(model, kept, generator=generator, on_progress=on_progress)
     data = encode_retain_set(made)
@@ -169,6 +169,14 @@ def load_retain_set(
     except InputError:  # a cache that can't be written must not cost the run
         return replace(found, warnings=(_NOT_CACHED.format(folder=cached.parent),))
     return found
+
+
+def _cached(path: Path) -> RetainSet | None:
+    """The set in a file of the cache; one that is damaged counts as none and is made again."""
+    try:
+        return decode_retain_set(path.read_bytes())
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError):
+        return None
 
 
 def shipped_sha256(model: ClipModel) -> str | None:

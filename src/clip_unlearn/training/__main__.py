@@ -8,10 +8,27 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clip_unlearn.data.emoji import load_emoji
 from clip_unlearn.training.recipe import load_recipe
 from clip_unlearn.training.train import Trainer, build_clip
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def teacher_state(name: str, folder: Path) -> dict[str, Tensor]:
+    """The teacher's weights as they were trained here, or as they ship, in half precision."""
+    import torch
+
+    path = folder / f"{name}.pt"
+    if path.is_file():
+        state: dict[str, Tensor] = torch.load(path, weights_only=True)
+        return state
+    from clip_unlearn.models.load import load_model
+
+    return load_model(name, device="cpu").network.state_dict()
 
 
 def main() -> None:
@@ -26,7 +43,7 @@ def main() -> None:
     recipe = load_recipe(arguments.recipe)
     teacher, text = None, None
     if recipe.teacher is not None:
-        state = torch.load(arguments.folder / f"{recipe.teacher}.pt", weights_only=True)
+        state = teacher_state(recipe.teacher, arguments.folder)
         teacher = build_clip(load_recipe(recipe.teacher).model_cfg).eval()
         teacher.load_state_dict(state)
         text = {k: v for k, v in state.items() if not k.startswith("visual.")}
