@@ -10,7 +10,7 @@ from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.methods.retrain import Retrain
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
 
-BASE = parse_recipe("lipschitz")
+BASES = {name: parse_recipe(one.method) for name, one in ABLATIONS.items()}
 
 
 def settings(recipe: Recipe) -> str:
@@ -19,25 +19,25 @@ def settings(recipe: Recipe) -> str:
 
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_every_variation_has_a_name_and_settings_of_its_own(name: str) -> None:
-    variations = find_ablation(name).vary(BASE)
+    variations = find_ablation(name).vary(BASES[name])
     refuse_namesakes(variations)
     assert len({settings(one) for one in variations}) == len(variations) >= 2
 
 
 @pytest.mark.parametrize("name", sorted(ABLATIONS.keys() - {"images", "synthesis"}))
 def test_one_of_the_variations_is_the_method_as_it_is(name: str) -> None:
-    assert settings(BASE) in map(settings, find_ablation(name).vary(BASE))
+    assert settings(BASES[name]) in map(settings, find_ablation(name).vary(BASES[name]))
 
 
 def test_layers_are_halved_by_encoder() -> None:
-    by_name = {one.preset: one.method for one in find_ablation("layers").vary(BASE)}
+    by_name = {one.preset: one.method for one in find_ablation("layers").vary(BASES["layers"])}
     halved, whole = by_name["half of images"], Lipschitz()
     assert isinstance(halved, Lipschitz)
     assert halved.resnet_layers.visual == (2, 4, 5, 6, 8, 10, 12)
     assert halved.resnet_layers.text == whole.resnet_layers.text
 
 
-@pytest.mark.parametrize("name", ["noise", "layers"])
+@pytest.mark.parametrize("name", ["noise", "layers", "parts"])
 def test_a_method_without_the_setting_is_told_which(name: str) -> None:
     with pytest.raises(InputError, match="leace has no setting"):
         find_ablation(name).vary(recipe("leace"))

@@ -33,7 +33,26 @@ def test_the_cost_of_a_synthesis_is_images_times_steps() -> None:
 
 def test_the_cost_of_the_published_method_is_every_perturbation_of_every_image() -> None:
     method = Lipschitz(num_perturbations=25, max_steps=30)
-    assert method_cost(method, 64, 1000) == Cost(64 * 26 * 30, 64 * 26)
+    assert method_cost(method, 64, 1000, 8000) == Cost(64 * 26 * 30, 64 * 26)
+
+
+def test_the_cost_of_a_gate_is_every_view_and_every_step_above_the_cut() -> None:
+    gate = GateDistillation(
+        near_classes=10,
+        near_images=4,
+        near_views=5,
+        retain_images=2,
+        retain_views=3,
+        mixes=1,
+        forget_views=6,
+        rounds=2,
+        steps=100,
+        batch_size=50,
+    )
+    found = method_cost(gate, 8, 30, 240)
+    assert found is not None
+    views = 10 * 4 * 5 + 20 * 2 * 3 + 8 * 2 * 6
+    assert found.passes == pytest.approx(views / 3 + 2 * 100 * 50 / 10)
 
 
 def test_more_classes_take_longer_and_a_larger_batch_takes_more_memory(
@@ -84,8 +103,8 @@ def test_the_time_of_what_is_not_known_is_not_made_up(
 
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_the_gate_costs_more_with_every_round(rounds: int) -> None:
-    one = method_cost(GateDistillation(rounds=rounds), 48, 500)
-    two = method_cost(GateDistillation(rounds=rounds + 1), 48, 500)
+    one = method_cost(GateDistillation(rounds=rounds), 48, 500, 1000)
+    two = method_cost(GateDistillation(rounds=rounds + 1), 48, 500, 1000)
     assert one is not None
     assert two is not None
     assert two.passes > one.passes

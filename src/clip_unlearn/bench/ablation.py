@@ -25,10 +25,12 @@ class Ablation:
     Attributes:
         description: one line.
         vary: the variations of a recipe, each named by its `preset`.
+        method: whose settings are varied unless another one is asked for.
     """
 
     description: str
     vary: Callable[[Recipe], list[Recipe]]
+    method: str = "lipschitz"
 
 
 def _settings(variations: Mapping[str, Settings]) -> Callable[[Recipe], list[Recipe]]:
@@ -154,6 +156,65 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     "text only": {"use_image_term": False},
                 }
             ),
+        ),
+        "parts": Ablation(
+            "each part of the gate taken away",
+            _settings(
+                {
+                    "whole": {},
+                    "images alone": {"text_push": 0.0, "text_steps": 0},
+                    "text alone": {"steps": 0},
+                    "no overshoot": {"overshoot": 0.0},
+                    "no blends": {"mixes": 0},
+                    "one round": {"rounds": 1},
+                    "logits not weighed": {"logit_weight": 0.0},
+                    "near classes as others": {"near_classes": 0},
+                    "near pictures as others": {"near_share": 0.0},
+                    "two pictures to keep": {"retain_images": 2, "near_images": 2},
+                    "layer below as well": {"blocks": 2},
+                    "four tensors": {"num_layers": 4},
+                }
+            ),
+            "gate",
+        ),
+        "margin": Ablation(
+            "how far the gate pushes",
+            _settings(
+                {
+                    f"margin {margin:g}, overshoot {overshoot:g}": {
+                        "margin": margin,
+                        "overshoot": overshoot,
+                    }
+                    for margin in (3.0, 3.5, 4.0)
+                    for overshoot in (1.5, 2.0, 2.5)
+                }
+            ),
+            "gate",
+        ),
+        "text": Ablation(
+            "text side of the gate",
+            _settings(
+                {
+                    f"push {push:g}, {steps} steps": {"text_push": push, "text_steps": steps}
+                    for push in (0.3, 1.0, 3.0)
+                    for steps in (75, 150, 300)
+                }
+            ),
+            "gate",
+        ),
+        "kept": Ablation(
+            "pictures of classes to keep",
+            _settings(
+                {
+                    f"{images} of each class, {near} of near ones": {
+                        "retain_images": images,
+                        "near_images": near,
+                    }
+                    for images in (1, 2, 4, 8)
+                    for near in (2, 8)
+                }
+            ),
+            "gate",
         ),
     }
 )

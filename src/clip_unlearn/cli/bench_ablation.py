@@ -16,12 +16,17 @@ def ablation(
         str,
         typer.Argument(
             metavar="NAME",
-            help="images, samples, synthesis, noise, layers, threshold, prompts or terms.",
+            help="Of lipschitz: images, samples, synthesis, noise, layers, threshold, prompts, "
+            "terms; of gate: parts, margin, text, kept.",
         ),
     ],
     method: Annotated[
-        str, typer.Option(metavar="NAME[:PRESET]", help="Whose settings are varied.")
-    ] = "lipschitz",
+        str | None,
+        typer.Option(
+            metavar="NAME[:PRESET]",
+            help="Whose settings are varied. [default: the one that it is made for]",
+        ),
+    ] = None,
     model: bench_options.Models = None,
     seeds: bench_options.Seeds = 1,
     limit: bench_options.Limit = None,
@@ -40,8 +45,9 @@ def ablation(
     from clip_unlearn.data.emoji import load_emoji
     from clip_unlearn.runs import write_bytes
 
+    chosen = find_ablation(name)
     protocol = Protocol(
-        entrants=tuple(find_ablation(name).vary(parse_recipe(method))),
+        entrants=tuple(chosen.vary(parse_recipe(method or chosen.method))),
         jobs=bench_options.jobs_of(model, None, None, None, device, "validation"),
         forget_classes=load_emoji().lists["tuning"],
         seeds=tuple(range(seeds)),

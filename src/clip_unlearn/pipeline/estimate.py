@@ -17,7 +17,7 @@ from clip_unlearn.models.frozen import frozen_image_encoder
 from clip_unlearn.synthesis.catalog import Synthesizer
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
 from clip_unlearn.synthesis.realistic import Realistic
-from clip_unlearn.synthesis.retain import BATCH, MOST_CLASSES, RETAIN_ASCENT, shipped_file
+from clip_unlearn.synthesis.retain import BATCH, MOST_CLASSES, RETAIN_ASCENT, shipped_counts
 
 _PROBE_SECONDS = 0.2
 _MOST_PROBED = 32
@@ -76,17 +76,18 @@ def estimate(
         num_pictures: real pictures to evaluate on.
     """
     each, lean, activation_bytes = probe(model)
-    retained = min(num_classes, MOST_CLASSES) * _RETAIN_IMAGES_PER_CLASS
-    makes = method.uses_retain_set and not shipped_file(model).is_file()
+    shipped, made = shipped_counts(model), min(num_classes, MOST_CLASSES)
+    kept = shipped or (made, made * _RETAIN_IMAGES_PER_CLASS)
+    makes = method.uses_retain_set and shipped is None
     images, synthesis = synthesis_cost(synthesizer)
-    costs = [synthesis, method_cost(method, images, retained)]
+    costs = [synthesis, method_cost(method, images, *kept)]
     seconds = each * 2 * num_pictures * _FORWARD
     for cost, of_one in zip(costs, (lean, each), strict=True):
         seconds += cost.passes * of_one * num_forget if cost is not None else 0
     batch = max((cost.batch for cost in costs if cost is not None), default=1)
     if makes:
-        seconds += lean * retained * RETAIN_ASCENT.max_steps
-        batch = max(batch, min(BATCH, retained))
+        seconds += lean * kept[1] * RETAIN_ASCENT.max_steps
+        batch = max(batch, min(BATCH, kept[1]))
     weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
     return Estimate(
         seconds=None if None in costs else seconds,
@@ -110,17 +111,22 @@ def synthesis_cost(synthesizer: Synthesizer) -> tuple[int, Cost | None]:
             return 0, None
 
 
-def method_cost(method: Method, images: int, retained: int) -> Cost | None:
+def method_cost(method: Method, images: int, kept_classes: int, kept_images: int) -> Cost | None:
     """What a method costs a class, where that is known.
 
     Args:
         method: with its settings.
         images: of the class.
-        retained: images of classes to keep.
+        kept_classes: classes to keep that have images.
+        kept_images: of all of them.
     """
     match method:
         case GateDistillation():
-            views = retained * method.retain_views
+            each = kept_images / max(1, kept_classes)
+            near = min(method.near_classes, kept_classes)
+            views = near * min(each, method.near_images) * method.near_views
+            far = (kept_classes - near) * min(each, method.retain_images)
+            views += far * method.retain_views
             views += images * (1 + method.mixes) * method.forget_views
             steps = method.rounds * method.steps * method.batch_size
             return Cost(views * _FORWARD + steps * _UPPER, method.batch_size)

@@ -185,6 +185,16 @@ def shipped_sha256(model: ClipModel) -> str | None:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
+def shipped_counts(model: ClipModel) -> tuple[int, int] | None:
+    """Classes and pictures in the set that ships for a model's root, if one does."""
+    path = shipped_file(model)
+    if not path.is_file():
+        return None
+    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+        document = json.loads(archive.read("labels.json"))
+    return len(document["classnames"]), len(document["labels"])
+
+
 def shipped_file(model: ClipModel) -> Traversable:
     """Where the set of a model's root is, if it ships with the package."""
     return SHIPPED / f"{model.provenance.root_sha256[:16]}.zip"
