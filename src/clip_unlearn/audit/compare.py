@@ -78,7 +78,6 @@ def compare(
     rows = []
     for subjects in groups:
         stand_ins = [z for z in zeros if z.kind == "control" or z.stands_for == subjects[0].name]
-
         figures = {
             "original": figure_of(original, subjects, pooled=pooled),
             "unlearned": figure_of(unlearned, subjects, pooled=pooled),
