@@ -7,67 +7,37 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from open_clip.model import CLIP
-from tests.conftest import COLOURS, ColourFiles
+from tests.bench.conftest import GATE
+from tests.conftest import COLOURS
 from torch import Tensor, nn
-from typer.testing import CliRunner
 
 from clip_unlearn.bench.isolation import in_own_process
-from clip_unlearn.bench.speed import shapes
 from clip_unlearn.bench.speed.bare import GatePasses, distinct_views
 from clip_unlearn.bench.speed.contest import COLUMNS, compared
-from clip_unlearn.bench.speed.curves import CURVES, over_first, run_curve
+from clip_unlearn.bench.speed.curves import CURVES, run_curve
 from clip_unlearn.bench.speed.forgetting import lipschitz_of, passes_of, step_contest
 from clip_unlearn.bench.speed.job import job_contest
 from clip_unlearn.bench.speed.measure import computing_with, measure
 from clip_unlearn.bench.speed.memory import peaks
-from clip_unlearn.bench.speed.page import lines_of, write_performance
 from clip_unlearn.bench.speed.phases import find_phase
 from clip_unlearn.bench.speed.result import Verdict
 from clip_unlearn.bench.speed.scene import Scene, competing
 from clip_unlearn.bench.speed.shapes import Shape
 from clip_unlearn.bench.speed.synthesis import accepted_contest, ascent_contest, live_counts
 from clip_unlearn.bench.speed.timing import Ratio, Run, Side, Watch, interleaved
-from clip_unlearn.cli.app import app
 from clip_unlearn.data.tasks import Task
 from clip_unlearn.errors import InputError
-from clip_unlearn.methods.gate import GateDistillation
-from clip_unlearn.pipeline.request import Job
+from clip_unlearn.methods.activations import view_activations
+from clip_unlearn.models.stages import CutEncoder
 from clip_unlearn.progress import Progress
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
 from clip_unlearn.synthesis.realistic import Realistic
-
-GATE = GateDistillation(
-    steps=3, rounds=1, text_steps=2, batch_size=16, retain_views=1, forget_views=2, mixes=1
-)
-
-
-@pytest.fixture(scope="module")
-def tiny(colour_files: ColourFiles) -> Shape:
-    """The ViT that knows the colours, with little to do."""
-    classes, images = str(colour_files.classes), colour_files.images
-    job = Job(("red",), model=str(colour_files.model), classes=classes, images=images, device="cpu")
-    return Shape(
-        "tiny",
-        job,
-        num_images=4,
-        num_iterations=2,
-        num_steps=2,
-        num_perturbations=3,
-        max_steps=2,
-        gate=GATE,
-    )
-
-
-@pytest.fixture(scope="module")
-def scene(tiny: Shape) -> Scene:
-    return Scene.of(tiny)
 
 
 @contextmanager
@@ -82,7 +52,7 @@ def encoded(network: CLIP) -> Iterator[dict[str, int]]:
         return count
 
     hooks = [
-        network.visual.register_forward_pre_hook(counter("images")),
+        network.visual.conv1.register_forward_pre_hook(counter("images")),
         network.token_embedding.register_forward_pre_hook(counter("prompts")),
     ]
     try:
@@ -166,8 +136,13 @@ def test_images_that_were_accepted_leave_the_count_of_the_next_iteration() -> No
     assert live_counts(realistic, reports) == [4, 3, 1]
 
 
-def test_a_third_of_the_views_are_one_and_the_same_picture() -> None:
-    assert [distinct_views(views) for views in (1, 2, 3, 4, 6, 12)] == [1, 2, 3, 3, 5, 9]
+@pytest.mark.parametrize("views", [1, 2, 3, 4, 6, 12])
+def test_of_every_three_views_one_is_the_picture_itself(scene: Scene, views: int) -> None:
+    whole = CutEncoder(lambda images: images, lambda activations: activations, ())
+    image = torch.rand(1, 3, 32, 32, generator=scene.generator())
+    seen = view_activations(scene.model, whole, image, views, generator=scene.generator())
+    assert len(seen) == views
+    assert len(seen.flatten(1).unique(dim=0)) == distinct_views(views)
 
 
 def test_names_of_a_task_come_again_with_a_number_where_there_are_too_few(tiny: Shape) -> None:
@@ -204,8 +179,8 @@ def test_stated_iterations_are_all_done_and_no_image_leaves(scene: Scene) -> Non
     for name in ("lipschitz:paper", "lipschitz", "gate"):
         with encoded(scene.model.network) as seen:
             assert contest.side(name).work().amount == 4 * 2
-        checks = {"lipschitz:paper": 2, "lipschitz": 1, "gate": 0}  # the champion's own copy
-        assert seen["images"] == checks[name] * 4 * 2
+        passes = 2 if name == "lipschitz:paper" else 1
+        assert seen["images"] == passes * 4 * 2
 
 
 def test_bare_passes_encode_as_many_images_and_prompts_as_the_step(scene: Scene) -> None:
@@ -225,12 +200,24 @@ def test_bare_passes_encode_as_many_images_and_prompts_as_the_step(scene: Scene)
     assert not any(value.requires_grad for value in scene.model.network.parameters())
 
 
-def test_bare_passes_of_the_gate_leave_the_model_as_it_was(scene: Scene) -> None:
+def test_bare_passes_of_the_gate_encode_each_different_picture_and_prompt_once(
+    scene: Scene,
+) -> None:
     network = scene.model.network
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    passes = passes_of(scene, GATE, scene.request(GATE, scene.noise_sets()))
+    request = scene.request(GATE, scene.noise_sets())
+    passes = passes_of(scene, GATE, request)
     assert isinstance(passes, GatePasses)
-    passes.run(1)
+    with encoded(network) as bare:
+        passes.run(1)
+    with encoded(network) as whole:
+        GATE.fit(scene.model, request, generator=scene.generator())
+    kept, own, heldout = 2 * 5, 3, 1  # pictures: two of each other colour, one of four held out
+    blends = 1 + GATE.mixes
+    assert bare["images"] == kept * 6 + own * blends * 2 + heldout * 5
+    assert whole["images"] == kept * 8 + own * blends * 2 + heldout * 6
+    assert bare["prompts"] == 5 * len(COLOURS)
+    assert whole["prompts"] == (5 + 1) * len(COLOURS)
     assert all(torch.equal(value, before[n]) for n, value in network.state_dict().items())
     assert all(value.grad is None for value in network.parameters())
 
@@ -310,116 +297,3 @@ def test_a_curve_holds_the_contest_at_every_value(tiny: Shape, tmp_path: Path) -
     assert [row["over_first"] for row in rows[:2]] == [1.0, 1.0]
     document = json.loads((tmp_path / "curve-classes-tiny.json").read_text("utf-8"))
     assert (document["curve"], document["rows"]) == ("classes", rows)
-
-
-def made_row(**changes: Any) -> dict[str, Any]:
-    """A row with figures by hand."""
-    row: dict[str, Any] = {
-        "phase": "forgetting_step",
-        "method": "lipschitz",
-        "shape": "embedded-resnet",
-        "ratio_median": 3.21,
-        "ratio_low": 3.0,
-        "ratio_high": 3.5,
-        "over_bare_passes": 1.1,
-        "peak_memory_ratio": None,
-        "unit": "step",
-        "seconds": 0.5,
-        "reference_seconds": 1.605,
-        "bare_seconds": 0.4545,
-        "whole_seconds": 1.0,
-        "amount": 2,
-        "reference_reached": True,
-        "note": "",
-    }
-    return {**row, **changes}
-
-
-def write_file(folder: Path, name: str, rows: list[dict[str, Any]], **what: str) -> None:
-    """A result file of given rows."""
-    amounts: dict[str, Any] = {"random_weights": False, "forget_class": "baseball", "classes": 85}
-    for count in ("images", "iterations", "steps", "perturbations"):
-        amounts[f"num_{count}"] = 7
-    machine = {
-        "processor": "A processor",
-        "cores": 2,
-        "threads": 2,
-        "system": "Linux",
-        "fast_dtype": "float32",
-        "versions": {"python": "3.11.0", "torch": "2.10.0"},
-    }
-    document = {
-        **{"shape": "embedded-resnet", **what, "rows": rows},
-        "amounts": {**amounts, "max_steps": 30},
-        "machine": machine,
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(json.dumps(document), "utf-8")
-
-
-def test_over_the_first_value_by_hand() -> None:
-    rows = [made_row(value=n, whole_seconds=s) for n, s in ((100, 2.0), (1000, 3.0), (10_000, 5.0))]
-    assert [row["over_first"] for row in over_first(rows)] == [1.0, 1.5, 2.5]
-
-
-def test_the_page_says_what_the_files_say(tmp_path: Path) -> None:
-    results, page = tmp_path / "results" / "speed", tmp_path / "docs" / "performance.md"
-    never = made_row(
-        phase="forgetting_to_result",
-        method="gate",
-        unit="result",
-        ratio_median=19.0,
-        reference_reached=False,
-        over_bare_passes=1.5,
-        note="reference: not reached in 30 steps, ratio at least 19",
-    )
-    write_file(results, "a.json", [made_row()], phase="forgetting_step")
-    write_file(results, "b.json", [never], phase="forgetting_to_result")
-    grown = [made_row(curve="classes", value=n, whole_seconds=n / 500) for n in (100, 1000)]
-    write_file(results, "c.json", over_first(grown), curve="classes")
-    write_performance(results, page, page.parent / "images")
-    first = {path: path.read_bytes() for path in page.parent.rglob("*") if path.is_file()}
-    lines = page.read_text("utf-8").splitlines()
-    assert (
-        "| forgetting_step, step | lipschitz | 3.21 [3, 3.5] |  | 1.1 | 1.15 or less | - "
-        "| 1.5 or less | 0.5 | 1.6 |  |"
-    ) in lines
-    missed = next(line for line in lines if line.startswith("| forgetting_to_result"))
-    assert "**at least 19 [3, 3.5]** | 20 or more | **1.5** | 1.25 or less" in missed
-    assert "| 1000 | forgetting_step | lipschitz | 2 | **10** | 1.1 or less | 1.1 |" in lines
-    assert "Measured on: A processor, 2 cores, 2 threads, Linux, PyTorch 2.10.0" in "\n".join(lines)
-    place = next(line for line in lines if line.startswith("!["))
-    assert (page.parent / place.split("(")[1].rstrip(")")).is_file()
-    after = lines[lines.index("## Figures that are missed") :]
-    assert sum(line.startswith("- ") for line in after) == 3
-    write_performance(results, page, page.parent / "images")
-    assert first == {path: path.read_bytes() for path in page.parent.rglob("*") if path.is_file()}
-
-
-def test_the_lines_of_a_plot_are_seconds_of_whole_runs() -> None:
-    rows = [made_row(curve="classes", value=100), made_row(curve="classes", value=400)]
-    lines = lines_of(rows)
-    assert lines["forgetting_step, lipschitz"] == [(100, 1.0), (400, 1.0)]
-    assert lines["forgetting_step, reference"] == [(100, 3.21), (400, 3.21)]
-
-
-def test_there_is_no_page_without_results(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="Run: clip-unlearn bench speed"):
-        write_performance(tmp_path, tmp_path / "performance.md", tmp_path)
-
-
-def test_the_command_writes_rows_and_the_report_writes_the_page(
-    tiny: Shape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shapes, "SHAPES", {"tiny": tiny})
-    results, rows = tmp_path / "results" / "speed", tmp_path / "rows.json"
-    command = ["bench", "speed", "--shape", "tiny", "--phase", "forgetting_step", "--no-memory"]
-    command += ["--repeats", "1", "--output", str(results), "--json-file", str(rows)]
-    done = CliRunner().invoke(app, command)
-    assert done.exit_code == 0, done.output
-    assert [row["method"] for row in json.loads(rows.read_text("utf-8"))] == ["lipschitz", "gate"]
-    page = tmp_path / "docs" / "results.md"
-    report = ["bench", "report", "--results", str(results.parent), "--output", str(page)]
-    done = CliRunner().invoke(app, report)
-    assert done.exit_code == 2  # there are no other results
-    assert "| forgetting_step, step | gate |" in page.with_name("performance.md").read_text("utf-8")

@@ -186,7 +186,7 @@ class GatePasses:
             for count in _chunks(self._views + self._heldout_views):
                 kept = image.trunk(pixels[:count])
                 image.upper(kept)
-            activations = _rows(image.trunk(pixels[: min(CHUNK, settings.batch_size)]), CHUNK)
+            activations = _rows(kept, CHUNK)
         batch = _rows(activations, settings.batch_size)
         upper = [model.network.get_parameter(name) for name in image.layers]
         with gradients_for(model.network, image.layers):

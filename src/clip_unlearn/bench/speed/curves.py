@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -31,18 +31,20 @@ class Curve:
     Attributes:
         name: stands in rows and files.
         label: of the axis.
-        field: of the shape that holds the number.
+        varied: the field of the shape that holds the number.
         values: in their order, the first is what the others are compared with.
         phases: whose stated amounts are timed at each.
         methods: of which there are lines; others do not depend on the number.
+        fixed: further fields of the shape, the same at each value.
     """
 
     name: str
     label: str
-    field: str
+    varied: str
     values: tuple[int, ...]
     phases: tuple[str, ...]
     methods: tuple[str, ...] = ("lipschitz", "gate")
+    fixed: Mapping[str, int] = field(default_factory=dict)
 
 
 CURVES: Mapping[str, Curve] = MappingProxyType(
@@ -62,6 +64,7 @@ CURVES: Mapping[str, Curve] = MappingProxyType(
                 "num_forget",
                 (1, 4, 16, 64),
                 (FORGETTING_STEP,),
+                fixed={"num_classes": 100, "num_images": 16, "num_steps": 1},
             ),
             Curve("images", "images", "num_images", (16, 32, 64, 128, 256), (SYNTHESIS,)),
             Curve(
@@ -111,7 +114,7 @@ def run_curve(
     rows: Rows = []
     scene = None
     for value in curve.values:
-        varied: dict[str, Any] = {curve.field: value}
+        varied: dict[str, Any] = {**curve.fixed, curve.varied: value}
         scene = Scene.of(replace(shape, **varied))
         with computing_with(scene.shape.threads):
             for phase in curve.phases:

@@ -1,9 +1,15 @@
-"""The contest of forgetting: a stated number of steps on the same noise, for each step."""
+"""The contest of forgetting: a stated number of steps on the same noise, for each step.
+
+The clock stops when the last step is done: what is made of the steps, an edit with the hash of its
+model, is a matter of the job.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+
+from open_clip.model import CLIP
 
 from clip_unlearn.bench.speed.bare import (
     ForgettingPasses,
@@ -20,6 +26,7 @@ from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.methods.reference import forgetting as reference
 from clip_unlearn.models.edit import Edit
+from clip_unlearn.progress import Progress
 
 FORGETTING_STEP = "forgetting_step"
 Forgetting = Lipschitz | GateDistillation
@@ -45,11 +52,16 @@ def step_contest(scene: Scene) -> Contest:
     def published(steps: int) -> Run:
         settings = lipschitz_of(scene, steps=steps)
         request = scene.request(settings, scene.noise_sets())
-        watch = Watch()
+        watch, laps = Watch(), list[float]()
+
+        def on_step(_: CLIP) -> bool:
+            laps.append(watch.seconds)
+            return False
+
         edit = reference.forget(
-            scene.model, request, settings=settings, generator=scene.generator()
+            scene.model, request, settings=settings, generator=scene.generator(), on_step=on_step
         )
-        return _steps_of(settings, edit, watch.seconds)
+        return _steps_of(settings, edit, laps[-1])
 
     def lipschitz(steps: int) -> Run:
         settings = lipschitz_of(scene, steps=steps)
@@ -101,10 +113,14 @@ def step_contest(scene: Scene) -> Contest:
 
 
 def fitted(scene: Scene, method: Forgetting, request: UnlearnRequest) -> Run:
-    """One fit by ours."""
-    watch = Watch()
-    edit = method.fit(scene.model, request, generator=scene.generator())
-    return _steps_of(method, edit, watch.seconds)
+    """The steps of one fit by ours."""
+    watch, laps = Watch(), list[float]()
+
+    def on_progress(_: Progress) -> None:
+        laps.append(watch.seconds)
+
+    edit = method.fit(scene.model, request, generator=scene.generator(), on_progress=on_progress)
+    return _steps_of(method, edit, laps[-1])
 
 
 def passes_of(scene: Scene, method: Forgetting, request: UnlearnRequest) -> ForgettingPasses:

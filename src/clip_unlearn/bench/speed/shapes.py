@@ -80,7 +80,14 @@ def _random(name: str, architecture: str) -> Shape:
         num_perturbations=5,
         num_classes=20,
         gate=GateDistillation(
-            steps=20, rounds=1, batch_size=64, text_steps=10, retain_views=1, near_views=1, mixes=1
+            steps=5,
+            rounds=1,
+            batch_size=64,
+            text_steps=5,
+            retain_views=1,
+            near_views=1,
+            forget_views=4,
+            mixes=1,
         ),
     )
 
