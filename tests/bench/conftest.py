@@ -12,8 +12,11 @@ from tests.conftest import ColourFiles
 
 from clip_unlearn.bench.entrants import Recipe
 from clip_unlearn.bench.resampling import limits
+from clip_unlearn.bench.speed.scene import Scene
+from clip_unlearn.bench.speed.shapes import Shape
 from clip_unlearn.bench.summary import Pooled, Summary
 from clip_unlearn.methods.catalog import methods
+from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.save import save_model
 from clip_unlearn.pipeline.request import Job
@@ -22,6 +25,9 @@ from clip_unlearn.synthesis.realistic import Realistic
 
 SYNTHESIS = Realistic(
     num_images=8, floor=0.0, ascent=AscentSettings(max_steps=20, min_steps=10, learning_rate=0.3)
+)
+GATE = GateDistillation(
+    steps=3, rounds=1, text_steps=2, batch_size=16, retain_views=1, forget_views=2, mixes=1
 )
 Trained = Callable[[str], ClipModel]
 
@@ -66,3 +72,26 @@ def summary() -> Callable[..., Summary]:
         return Summary("tiny", method, method, ("none",), classes, 2, pooled, 3.0, 5_000_000)
 
     return made
+
+
+@pytest.fixture(scope="session")
+def tiny(colour_files: ColourFiles) -> Shape:
+    """The ViT that knows the colours, with little to do."""
+    classes, images = str(colour_files.classes), colour_files.images
+    job = Job(("red",), model=str(colour_files.model), classes=classes, images=images, device="cpu")
+    return Shape(
+        "tiny",
+        job,
+        num_images=4,
+        num_iterations=2,
+        num_steps=2,
+        num_perturbations=3,
+        max_steps=2,
+        gate=GATE,
+    )
+
+
+@pytest.fixture(scope="session")
+def scene(tiny: Shape) -> Scene:
+    """The same, loaded."""
+    return Scene.of(tiny)

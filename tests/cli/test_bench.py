@@ -30,7 +30,9 @@ class Theirs(Nullspace):
 """
 
 
-@pytest.mark.parametrize("verb", ["quality", "audit", "many", "ablation", "tuning", "report"])
+@pytest.mark.parametrize(
+    "verb", ["quality", "audit", "many", "ablation", "tuning", "speed", "report"]
+)
 def test_the_help_of_every_verb_under_bench_has_an_example(verb: str) -> None:
     done = CliRunner().invoke(app, ["bench", verb, "--help"])
     assert done.exit_code == 0
@@ -47,6 +49,9 @@ def test_the_help_of_every_verb_under_bench_has_an_example(verb: str) -> None:
         (["audit", "--fake", "text alon"], "Did you mean: text alone"),
         (["ablation", "imges"], "Did you mean: images"),
         (["tuning", "retrain"], "Unknown method 'retrain' with trials"),
+        (["speed", "--shape", "RN50"], "Did you mean: RN50-224"),
+        (["speed", "--phase", "forgeting"], "Did you mean: forgetting_step"),
+        (["speed", "--curve", "thread"], "Did you mean: threads"),
         (["report", "--results", "nowhere"], "There are no results in nowhere"),
     ],
 )

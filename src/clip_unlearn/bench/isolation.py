@@ -6,11 +6,17 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from clip_unlearn.errors import InputError
 
-_PRELOADED = ["clip_unlearn.bench.audit", "clip_unlearn.bench.cells", "clip_unlearn.bench.many"]
+T = TypeVar("T")
+_PRELOADED = [
+    "clip_unlearn.bench.audit",
+    "clip_unlearn.bench.cells",
+    "clip_unlearn.bench.many",
+    "clip_unlearn.bench.speed.memory",
+]
 
 
 class Runner(Protocol):
@@ -21,8 +27,8 @@ class Runner(Protocol):
         ...
 
 
-def in_own_process(work: Callable[..., tuple[str, ...]], *arguments: Any) -> tuple[str, ...]:
-    """Call a function in a new process, and wait for it.
+def in_own_process(work: Callable[..., T], *arguments: Any) -> T:
+    """What a function gives that is called in a new process.
 
     Where there is a fork server, that has imported everything already: a process is there at once,
     and what it holds at its start is what the imports hold. Elsewhere each one imports anew.

@@ -111,6 +111,30 @@ def by_number(lines: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
     return _png(figure)
 
 
+def seconds_by_number(lines: Mapping[str, Sequence[tuple[int, float]]], label: str) -> bytes:
+    """Seconds against a number that grows, both on logarithmic axes.
+
+    Args:
+        lines: points by what they show.
+        label: of the number.
+    """
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    for number, (name, points) in enumerate(lines.items()):
+        style = "--" if name.endswith("bare passes") else "-"
+        xs, ys = zip(*points, strict=True)
+        axes.plot(xs, ys, marker="o", linestyle=style, color=f"C{number}", label=name)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ticks = sorted({x for points in lines.values() for x, _ in points})
+    axes.set_xticks(ticks, list(map(str, ticks)))
+    axes.minorticks_off()
+    axes.set_xlabel(label)
+    axes.set_ylabel("seconds")
+    _legend(axes)
+    return _png(figure)
+
+
 def _point(axes: Axes, x: Pooled, y: Pooled, label: str, number: int) -> None:
     axes.errorbar(
         [100 * x.value],

@@ -11,6 +11,7 @@ from clip_unlearn.cli.bench_ablation import ablation
 from clip_unlearn.cli.bench_audit import audit
 from clip_unlearn.cli.bench_many import many
 from clip_unlearn.cli.bench_quality import quality
+from clip_unlearn.cli.bench_speed import speed
 from clip_unlearn.cli.bench_tuning import tuning
 from clip_unlearn.cli.console import warn
 
@@ -24,6 +25,9 @@ bench.command(
 bench.command(epilog="Example: clip-unlearn bench many --method gate --count 1 --count 4")(many)
 bench.command(epilog="Example: clip-unlearn bench ablation images")(ablation)
 bench.command(epilog="Example: clip-unlearn bench tuning jit")(tuning)
+bench.command(epilog="Example: clip-unlearn bench speed --shape embedded-resnet --phase synthesis")(
+    speed
+)
 
 
 @bench.command(epilog="Example: clip-unlearn bench report")
@@ -35,8 +39,16 @@ def report(
         "docs", "results.md"
     ),
 ) -> None:
-    """Write the page of all results out of the result files; nothing is run."""
-    from clip_unlearn.bench.report import write_report
+    """Write the pages of all results out of the result files; nothing is run.
 
+    What was timed goes to performance.md, beside the page of what was forgotten and kept.
+    """
+    from clip_unlearn.bench.report import write_report
+    from clip_unlearn.bench.speed.page import PERFORMANCE, SPEED, write_performance
+
+    if (results / SPEED).is_dir():
+        performance = output.with_name(PERFORMANCE)
+        write_performance(results / SPEED, performance, output.parent / "images" / SPEED)
+        typer.echo(f"Written: {performance}")
     warn(write_report(results, output, output.parent / "images" / "results"))
     typer.echo(f"Written: {output}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -19,6 +19,12 @@ from clip_unlearn.models.layers import updatable_layers, visual_family
 from clip_unlearn.synthesis.sets import ForgetSet
 
 EVALUATION_BATCH = 32
+OnStep = Callable[[CLIP], bool]
+
+
+def go_on(_: CLIP) -> bool:
+    """The listener that never ends the steps."""
+    return False
 
 
 def lipschitz_loss(
@@ -87,7 +93,12 @@ def recognised_share(network: CLIP, images: Tensor, embeddings: Tensor, index: i
 
 
 def forget(
-    model: ClipModel, request: UnlearnRequest, *, settings: Lipschitz, generator: torch.Generator
+    model: ClipModel,
+    request: UnlearnRequest,
+    *,
+    settings: Lipschitz,
+    generator: torch.Generator,
+    on_step: OnStep = go_on,
 ) -> Edit:
     """The edit that makes `model` forget; `model` itself is not changed.
 
@@ -96,11 +107,13 @@ def forget(
         request: what to forget, with its images.
         settings: `Lipschitz.preset("paper")`, or that with other numbers.
         generator: on the CPU.
+        on_step: is shown the network after every step, before one is undone; where it says so, the
+            class's steps end there.
     """
     network = copy.deepcopy(model.network).requires_grad_()
     steps: list[dict[str, Any]] = []
     for forget_set in request.forget_sets:
-        steps += forget_class(model, network, forget_set, request, settings, generator)
+        steps += forget_class(model, network, forget_set, request, settings, generator, on_step)
     provenance = provenance_of(settings, request, steps, generator)
     return Edit.between(model, network.state_dict(), provenance)
 
@@ -112,6 +125,7 @@ def forget_class(
     request: UnlearnRequest,
     settings: Lipschitz,
     generator: torch.Generator,
+    on_step: OnStep = go_on,
 ) -> list[dict[str, Any]]:
     """Change `network` until it has forgotten one class; returns a record of each step."""
     optimizer = settings.build_optimizer(list(network.parameters()))
@@ -153,6 +167,8 @@ def forget_class(
                 "progressed": now < best,
             }
         )
+        if on_step(network):
+            return steps
         if now < best:
             best, best_state = now, copy.deepcopy(network.state_dict())
         else:

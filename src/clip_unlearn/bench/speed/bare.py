@@ -1,0 +1,233 @@
+"""The lower bound: the forward and backward passes that a piece of work needs, and nothing else.
+
+As many images and prompts as the work encodes, each different one once, in batches of the same
+sizes; gradients of the tensors that move and of no others. Where weights stand still the passes go
+through the quickest encoder there is for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from clip_unlearn.methods.activations import CHUNK
+from clip_unlearn.methods.base import UnlearnRequest
+from clip_unlearn.methods.gate import GateDistillation
+from clip_unlearn.methods.gate_images import HELDOUT_VIEWS, known_classes, shown_pictures
+from clip_unlearn.methods.gate_text import PROMPTS_A_STEP, TEMPLATES, prompt_tokens
+from clip_unlearn.methods.lipschitz import Lipschitz
+from clip_unlearn.models.clip import IMAGE_BATCH, PROMPT_BATCH, ClipModel
+from clip_unlearn.models.frozen import quick
+from clip_unlearn.models.layers import gradients_for, updatable_layers
+from clip_unlearn.models.stages import cut_image_encoder, cut_text_encoder
+from clip_unlearn.synthesis.sets import ForgetSet
+
+_TRIED = 2  # pictures that decide which tensors a step would select
+
+
+class ForgettingPasses(Protocol):
+    """The passes of a forgetting, ready to run."""
+
+    def run(self, steps: int) -> None:
+        """Run them.
+
+        Args:
+            steps: entries in the record of the edit that they stand for.
+        """
+        ...
+
+
+def ascent_passes(
+    encode: Callable[[Tensor], Tensor], size: int, live: Sequence[int], *, check_apart: bool
+) -> None:
+    """The passes of an ascent: one forward and backward to the pixels an iteration.
+
+    Args:
+        encode: from pixels to features.
+        size: side of an image.
+        live: images in the batch, iteration by iteration.
+        check_apart: one more forward pass an iteration.
+    """
+    images = _noise(max(live), size)
+    for count in live:
+        batch = images[:count].requires_grad_()
+        torch.autograd.grad(encode(batch).sum(), batch)
+        if check_apart:
+            with torch.no_grad():
+                encode(images[:count])
+
+
+def text_passes(model: ClipModel, prompts: Tensor) -> None:
+    """Every prompt encoded once.
+
+    Args:
+        model: whose text encoder it is.
+        prompts: `(N, L)` token ids; there may be none.
+    """
+    with torch.no_grad():
+        for part in prompts.split(PROMPT_BATCH):
+            if len(part):
+                model.encode_text(part)
+
+
+def class_prompts(model: ClipModel, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:
+    """Token ids `(N, L)` of every name in every template."""
+    prompts = [template.format(name) for name in classnames for template in templates]
+    return model.tokenizer(prompts) if prompts else torch.zeros(0, 1, dtype=torch.long)
+
+
+@dataclass(frozen=True, eq=False)
+class LipschitzPasses:
+    """Those of a step: perturbed images, the images, the prompt, and the check.
+
+    Attributes:
+        model: the network itself, since its weights move.
+        settings: of the method.
+        layers: tensors whose gradients are computed.
+        images: `(B, 3, S, S)`.
+        tokens: `(1, L)`, the prompt of the class.
+        prompts: `(N, L)`, of all classes; encoded where a text tensor is among `layers`.
+    """
+
+    model: ClipModel
+    settings: Lipschitz
+    layers: tuple[str, ...]
+    images: Tensor
+    tokens: Tensor
+    prompts: Tensor
+
+    def run(self, steps: int) -> None:
+        """So many steps."""
+        network = self.model.network
+        moves_text = not set(self.layers).isdisjoint(updatable_layers(network)["text"])
+        parameters = [network.get_parameter(name) for name in self.layers]
+        for _ in range(steps):
+            with torch.no_grad():
+                for batch in self._perturbed():
+                    network.encode_image(batch)
+            with gradients_for(network, self.layers):
+                image = network.encode_image(self.images)
+                _backward(image.sum() + self.model.encode_text(self.tokens).sum(), parameters)
+            with torch.no_grad():
+                for batch in self.images.split(IMAGE_BATCH):
+                    network.encode_image(batch)
+            if moves_text:
+                text_passes(self.model, self.prompts)
+
+    def _perturbed(self) -> Iterator[Tensor]:
+        left, most = self.settings.num_perturbations, self.settings.perturbation_batch
+        at_once = max(1, most // len(self.images))
+        while left > 0:
+            yield from self.images.repeat(min(at_once, left), 1, 1, 1).split(most)
+            left -= at_once
+
+
+def selected_layers(
+    model: ClipModel, settings: Lipschitz, request: UnlearnRequest, generator: torch.Generator
+) -> tuple[str, ...]:
+    """The tensors that a first step of the method selects, by two pictures and one perturbation.
+
+    Args:
+        model: it is not changed.
+        settings: of the method.
+        request: whose first class is taken.
+        generator: on the CPU.
+    """
+    images = request.forget_sets[0].images[:_TRIED]
+    own = ForgetSet(request.forget_classes[0], images, images[:0])
+    one = replace(settings, max_steps=1, num_perturbations=1)
+    edit = one.fit(model, UnlearnRequest((own,), request.classifier), generator=generator)
+    return tuple(edit.tensors)
+
+
+class GatePasses:
+    """Those of gate distillation: trunks once, then the upper parts step by step.
+
+    Args:
+        model: the original.
+        settings: of the method.
+        request: with held-out images and a retain set.
+    """
+
+    def __init__(
+        self, model: ClipModel, settings: GateDistillation, request: UnlearnRequest
+    ) -> None:
+        assert request.retain_set is not None  # `Scene.request` gives one to whoever uses it
+        self._model, self._settings = model, settings
+        known = known_classes(model, request)
+        classifier, forget_sets = request.classifier, request.forget_sets
+        unknown = [name for name in known.classnames if name not in set(classifier.classnames)]
+        self._prompts = class_prompts(model, unknown, classifier.templates)
+        self._tokens = prompt_tokens(model, known.classnames, request.forget_classes)
+        self._own_prompts = len(TEMPLATES) * len(forget_sets)
+        self._image = cut_image_encoder(model.network, blocks=settings.blocks)
+        self._text = cut_text_encoder(model.network, self._tokens)
+        near, far = shown_pictures(settings, request.retain_set, known, request.forget_classes)
+        own = sum(len(forget_set.images) for forget_set in forget_sets)
+        self._views = (
+            len(far) * distinct_views(settings.retain_views)
+            + len(near) * distinct_views(settings.near_views)
+            + own * (1 + settings.mixes) * distinct_views(settings.forget_views)
+        )
+        heldout = sum(len(s.heldout_images) or len(s.images) for s in forget_sets)
+        self._heldout_views = heldout * distinct_views(HELDOUT_VIEWS)
+
+    def run(self, steps: int) -> None:
+        """So many rounds of the image side, then the text side."""
+        model, settings, image, text = self._model, self._settings, self._image, self._text
+        text_passes(model, self._prompts)
+        pixels = _noise(CHUNK, model.preprocess.size)
+        with torch.no_grad():
+            for count in _chunks(self._views + self._heldout_views):
+                kept = image.trunk(pixels[:count])
+                image.upper(kept)
+            activations = _rows(kept, CHUNK)
+        batch = _rows(activations, settings.batch_size)
+        upper = [model.network.get_parameter(name) for name in image.layers]
+        with gradients_for(model.network, image.layers):
+            for _ in range(steps):
+                for _ in range(settings.steps):
+                    with quick(model.device):
+                        features = image.upper(batch)
+                    _backward(features.float().sum(), upper)
+                with torch.no_grad():
+                    for count in _chunks(self._heldout_views):
+                        image.upper(activations[:count])
+        with torch.no_grad():
+            for tokens in self._tokens.split(PROMPT_BATCH):
+                packed = text.trunk(tokens)
+                for part in packed.split(CHUNK):
+                    text.upper(part)
+        batch = _rows(packed, self._own_prompts + 2 * PROMPTS_A_STEP)
+        upper = [model.network.get_parameter(name) for name in text.layers]
+        with gradients_for(model.network, text.layers):
+            for _ in range(settings.text_steps):
+                _backward(text.upper(batch).sum(), upper)
+
+
+def distinct_views(views: int) -> int:
+    """How many different pictures so many views of one are: every third is the picture itself."""
+    return views - len(range(0, views, 3)) + 1
+
+
+def _backward(loss: Tensor, parameters: Sequence[Parameter]) -> None:
+    torch.autograd.grad(loss, parameters, allow_unused=True)
+
+
+def _chunks(total: int) -> Iterator[int]:
+    for first in range(0, total, CHUNK):
+        yield min(CHUNK, total - first)
+
+
+def _rows(values: Tensor, count: int) -> Tensor:
+    """So many rows of a tensor, from the first one again where it has too few."""
+    return values[torch.arange(count) % len(values)]
+
+
+def _noise(count: int, size: int) -> Tensor:
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(0))

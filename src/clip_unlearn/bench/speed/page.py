@@ -1,0 +1,181 @@
+"""The page of all speed results: docs/performance.md, out of the result files and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from clip_unlearn.bench.plots import seconds_by_number
+from clip_unlearn.bench.speed.curves import CURVES
+from clip_unlearn.bench.speed.machine import in_words
+from clip_unlearn.bench.speed.phases import PHASES
+from clip_unlearn.bench.speed.shapes import SHAPES
+from clip_unlearn.bench.speed.targets import bounds_of, missed
+from clip_unlearn.bench.store import Rows
+from clip_unlearn.errors import InputError
+from clip_unlearn.pipeline.request import slug
+from clip_unlearn.runs import write_bytes
+
+SPEED, PERFORMANCE = "speed", "performance.md"
+_NONE = "-"
+_INTRODUCTION = """# Performance
+
+Made from the result files under `{results}` by `clip-unlearn bench report`; do not edit. They are
+measured with `clip-unlearn bench speed`.
+
+- The *reference* is the published algorithm (arXiv 2407.07485) written plainly: one image at a time
+  with a second pass for the check, perturbations one after another, a copy of the state at each
+  step, all class prompts encoded again after it, one call each.
+- All sides run in one process, in turns, after a warm-up. *Ratio*: median seconds of the reference
+  over those of ours; in brackets the smallest and the largest of the repeats.
+- *Over bare passes*: seconds over those of the forward and backward passes alone which the work
+  needs: the same shapes and counts, nothing encoded twice, gradients of the tensors that move and
+  of no others, through the quickest encoder there is where weights stand still. 1 is the limit.
+- *result*: 10 % or less of the class's real test pictures are still recognised, with 97 % or more
+  of the accuracy on the rest of its group kept. *job*: from the loaded model and the name of the
+  class to the edit; loading, measuring and saving, which all sides share, are left out.
+- *Memory*: largest resident size above that after imports, each side in a process of its own, over
+  that of the bare passes.
+- `lipschitz` is the published method, `lipschitz:paper` with the published check of each image,
+  `gate` the default method. *To reach*: figures that were set before; **bold** where missed.
+"""
+_TITLES = (
+    *("phase, for", "method", "ratio", "to reach", "over bare", "to reach"),
+    *("memory", "to reach", "s", "s, reference", "note"),
+)
+_CURVE_TITLES = ("number", "phase", "method", "s", "over the first", "to reach", "over bare")
+
+
+def write_performance(results: Path, output: Path, images: Path) -> None:
+    """Write the page and its plots; the same files give the same bytes.
+
+    Args:
+        results: folder of the result files.
+        output: the Markdown file.
+        images: a folder for the plots.
+
+    Raises:
+        InputError: if there are no results.
+    """
+    documents = [json.loads(path.read_text("utf-8")) for path in sorted(results.glob("*.json"))]
+    if not documents:
+        raise InputError(f"There are no results in {results}. Run: clip-unlearn bench speed")
+    parts = [_INTRODUCTION.format(results=results.as_posix()), *_machines(documents)]
+    phases = [one for one in documents if "phase" in one]
+    for shape, own in _by_shape(phases):
+        ordered = sorted(own, key=lambda one: _place(one["phase"], PHASES))
+        parts.append(f"## {shape}\n\nWhat is done: {_amounts(ordered[0])}\n")
+        parts.append(_table(_TITLES, [_cells(row) for one in ordered for row in one["rows"]]))
+    curves = [one for one in documents if "curve" in one]
+    for document in sorted(curves, key=lambda one: _place(one["curve"], CURVES)):
+        name = f"{slug(document['curve'])}-{slug(document['shape'])}.png"
+        curve = CURVES[document["curve"]]
+        write_bytes(images / name, seconds_by_number(lines_of(document["rows"]), curve.label))
+        place = Path(os.path.relpath(images / name, output.parent)).as_posix()
+        parts.append(f"## {document['shape']}, by {curve.label}\n")
+        parts.append(f"At the last value: {_amounts(document)}\n")
+        parts.append(_table(_CURVE_TITLES, [_curve_cells(row) for row in document["rows"]]))
+        parts.append(f"![seconds by {curve.label}, {document['shape']}]({place})\n")
+    parts.append(_summary([row for one in documents for row in one["rows"]]))
+    write_bytes(output, "\n".join(parts).encode())
+
+
+def lines_of(rows: Rows) -> dict[str, list[tuple[int, float]]]:
+    """Seconds of a whole run by the number that grows: ours, bare passes, and the reference.
+
+    Args:
+        rows: of one curve. What the reference takes is reckoned for as much work as ours does.
+    """
+    lines: dict[str, list[tuple[int, float]]] = {}
+    for row in rows:
+        name, value = f"{row['phase']}, {row['method']}", row["value"]
+        lines.setdefault(name, []).append((value, row["whole_seconds"]))
+        bare = row["bare_seconds"] * row["amount"]
+        lines.setdefault(f"{name}: bare passes", []).append((value, bare))
+        if row["method"] == "lipschitz":
+            reference = row["reference_seconds"] * row["amount"]
+            lines.setdefault(f"{row['phase']}, reference", []).append((value, reference))
+    return lines
+
+
+def _machines(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    found = dict.fromkeys(in_words(one["machine"]) for one in documents)
+    yield "".join(f"Measured on: {words}.\n" for words in found)
+
+
+def _by_shape(
+    documents: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    ordered = sorted(documents, key=lambda one: (_place(one["shape"], SHAPES), one["shape"]))
+    for shape, own in groupby(ordered, lambda one: str(one["shape"])):
+        yield shape, list(own)
+
+
+def _place(name: str, known: Mapping[str, Any]) -> int:
+    """Where a name stands in a table of ours; one that is not in it comes last."""
+    return list(known).index(name) if name in known else len(known)
+
+
+def _amounts(document: Mapping[str, Any]) -> str:
+    own = document["amounts"]
+    weights = "random weights" if own["random_weights"] else f"forgetting {own['forget_class']}"
+    return (
+        f"{weights}; {own['classes']} classes in the task, {own['num_images']} images, "
+        f"{own['num_perturbations']} perturbations of each; timed over {own['num_iterations']} "
+        f"iterations and {own['num_steps']} steps; given up after {own['max_steps']} steps."
+    )
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    ratio = _NONE
+    if row["ratio_median"] is not None:
+        least = "" if row["reference_reached"] else "at least "
+        spread = f"[{_short(row['ratio_low'])}, {_short(row['ratio_high'])}]"
+        ratio = f"{least}{_short(row['ratio_median'])} {spread}"
+    shown = {
+        "ratio_median": ratio,
+        "over_bare_passes": _short(row["over_bare_passes"]),
+        "peak_memory_ratio": _short(row["peak_memory_ratio"]),
+    }
+    unit = row.get("unit")
+    cells = [row["phase"] if unit is None else f"{row['phase']}, {unit}", row["method"]]
+    for figure, text in shown.items():
+        cells += _against(row, figure, text)
+    seconds = [_short(row.get(key)) for key in ("seconds", "reference_seconds")]
+    return [*cells, *seconds, row["note"]]
+
+
+def _curve_cells(row: Mapping[str, Any]) -> list[str]:
+    cells = [str(row["value"]), row["phase"], row["method"], _short(row["whole_seconds"])]
+    cells += _against(row, "over_first", _short(row["over_first"]))
+    return [*cells, _short(row["over_bare_passes"])]
+
+
+def _against(row: Mapping[str, Any], figure: str, text: str) -> list[str]:
+    """A figure, bold where it misses its bound, and the bound."""
+    target = bounds_of(row).get(figure)
+    if target is None:
+        return [text, ""]
+    return [f"**{text}**" if target.met(row) is False else text, target.words]
+
+
+def _summary(rows: Rows) -> str:
+    lines = [
+        f"- {row['shape']}, {row.get('curve') or row['phase']}, {row['method']}: "
+        f"{target.figure} {_short(row[target.figure])}, to reach {target.words}"
+        for row, target in missed(rows)
+    ]
+    return "\n".join(["## Figures that are missed\n", *(lines or ["None."]), ""])
+
+
+def _short(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.3g}"
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [titles, ["---"] * len(titles), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
