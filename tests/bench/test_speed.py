@@ -34,7 +34,6 @@ from clip_unlearn.bench.speed.timing import Ratio, Run, Side, Watch, interleaved
 from clip_unlearn.data.tasks import Task
 from clip_unlearn.errors import InputError
 from clip_unlearn.methods.activations import view_activations
-from clip_unlearn.models.stages import CutEncoder
 from clip_unlearn.progress import Progress
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
 from clip_unlearn.synthesis.realistic import Realistic
@@ -138,9 +137,10 @@ def test_images_that_were_accepted_leave_the_count_of_the_next_iteration() -> No
 
 @pytest.mark.parametrize("views", [1, 2, 3, 4, 6, 12])
 def test_of_every_three_views_one_is_the_picture_itself(scene: Scene, views: int) -> None:
-    whole = CutEncoder(lambda images: images, lambda activations: activations, ())
     image = torch.rand(1, 3, 32, 32, generator=scene.generator())
-    seen = view_activations(scene.model, whole, image, views, generator=scene.generator())
+    seen = view_activations(
+        scene.model, lambda pixels: pixels, image, views, generator=scene.generator()
+    )
     assert len(seen) == views
     assert len(seen.flatten(1).unique(dim=0)) == distinct_views(views)
 

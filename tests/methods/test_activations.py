@@ -12,6 +12,7 @@ from clip_unlearn.methods.activations import (
     view_activations,
 )
 from clip_unlearn.models.clip import ClipModel, image_features
+from clip_unlearn.models.frozen import frozen_trunk
 from clip_unlearn.models.stages import cut_image_encoder
 
 Pictures = Callable[[str, int], Tensor]
@@ -23,9 +24,11 @@ def test_the_first_view_is_the_image_itself(
 ) -> None:
     model, images = trained_model("resnet"), colour_pictures("red", 5)
     encoder = cut_image_encoder(model.network)
-    seen = view_activations(model, encoder, images, 3, generator=torch.Generator().manual_seed(0))
+    trunk = frozen_trunk(model, blocks=1, dtype=torch.float32)
+    seen = view_activations(model, trunk, images, 4, generator=torch.Generator().manual_seed(0))
     features = pool_of(encoder, seen).features
-    assert len(features) == 15
+    assert len(features) == 20
+    assert torch.equal(features[15:], features[:5])  # and so is every third one
     assert torch.allclose(features[:5], image_features(model, images), atol=1e-5)
     assert not torch.allclose(features[10:], features[:5], atol=1e-3)
 

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from clip_unlearn.models.clip import ClipModel
-from clip_unlearn.models.frozen import fast_dtype, frozen_image_encoder
+from clip_unlearn.models.frozen import fast_dtype, frozen_image_encoder, frozen_trunk
+from clip_unlearn.models.stages import cut_image_encoder
 
 Trained = Callable[..., ClipModel]
 KINDS = ["resnet", "vit"]
@@ -19,6 +20,22 @@ def test_in_float32_it_gives_the_encoders_own_features(trained_model: Trained, k
     images = torch.rand(3, 3, *[model.preprocess.size] * 2)
     found = frozen_image_encoder(model, torch.float32)(images)
     torch.testing.assert_close(found, model.encode_image(images), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_a_frozen_trunk_gives_the_cut_encoders_own_activations(
+    trained_model: Trained, kind: str, blocks: int
+) -> None:
+    model = trained_model(kind)
+    images = torch.rand(3, 3, *[model.preprocess.size] * 2)
+    own = cut_image_encoder(model.network, blocks=blocks)
+    found = frozen_trunk(model, blocks=blocks, dtype=torch.float32)(images)
+    wanted = own.trunk(model.preprocess.normalize(images))
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+    rounded = frozen_trunk(model, blocks=blocks, dtype=torch.bfloat16)(images)
+    assert rounded.dtype == torch.float32
+    assert F.cosine_similarity(own.upper(rounded), own.upper(wanted)).min() > 0.99
 
 
 @pytest.mark.parametrize("kind", KINDS)

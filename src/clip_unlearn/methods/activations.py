@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -50,7 +51,7 @@ def upper_features(encoder: CutEncoder, activations: Tensor) -> Tensor:
 @torch.no_grad()
 def view_activations(
     model: ClipModel,
-    encoder: CutEncoder,
+    trunk: Callable[[Tensor], Tensor],
     images: Tensor,
     views: int,
     *,
@@ -61,20 +62,24 @@ def view_activations(
     A third of the views are the images themselves, a third differ a little, a third much.
 
     Args:
-        model: owns the preprocessing and the device.
-        encoder: its image encoder, cut.
+        model: whose device it is.
+        trunk: from pixels in [0, 1] to activations.
         images: `(N, 3, S, S)`, pixels in [0, 1], not normalised.
         views: how many of each image.
         generator: on the CPU.
     """
-    parts = []
+    parts: list[Tensor] = []
+    count = len(images.split(CHUNK))
     for view in range(views):
+        strength = (view % 3) / 2
+        if view and not strength:
+            parts += parts[:count]  # the first views are the images themselves
+            continue
         for chunk in images.split(CHUNK):
             pixels = chunk.to(model.device)
-            strength = (view % 3) / 2
             if strength:
                 pixels = random_views(pixels, generator, strength=strength)
-            parts.append(encoder.trunk(model.preprocess.normalize(pixels)))
+            parts.append(trunk(pixels))
     return torch.cat(parts)
 
 

@@ -24,7 +24,7 @@ from clip_unlearn.methods.descent import descend
 from clip_unlearn.methods.gate_targets import Gate, through
 from clip_unlearn.methods.layer_selection import select_layers
 from clip_unlearn.models.clip import ClipModel
-from clip_unlearn.models.frozen import quick
+from clip_unlearn.models.frozen import frozen_trunk, quick
 from clip_unlearn.models.layers import Side
 from clip_unlearn.models.stages import CutEncoder
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
@@ -134,10 +134,10 @@ def forget_in_images(
     assert retain_set is not None  # `fit` refuses a request without one
     directions = known.class_embeddings.to(model.device)
 
+    trunk = frozen_trunk(model, blocks=settings.blocks)
+
     def pool(images: Tensor, views: int) -> Pool:
-        return pool_of(
-            encoder, view_activations(model, encoder, images, views, generator=generator)
-        )
+        return pool_of(encoder, view_activations(model, trunk, images, views, generator=generator))
 
     near, far = shown_pictures(settings, retain_set, known, request.forget_classes)
     shown = ((far, settings.retain_views), (near, settings.near_views))

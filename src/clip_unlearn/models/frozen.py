@@ -1,4 +1,4 @@
-"""The image encoder for gradients to pixels alone: lean, since none of its weights will move.
+"""The image encoder, or its trunk, where none of its weights will move: lean.
 
 Batch norm is folded into the convolutions, their layout is channels-last, and numbers are bfloat16
 where the processor multiplies such. Features agree with the encoder's own to that rounding.
@@ -20,6 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from clip_unlearn.models.blocks import encode_image_resnet, encode_image_vit, is_plain
 from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.stages import cut_tower
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -52,11 +53,7 @@ def frozen_image_encoder(
         model: in evaluation mode.
         dtype: of the computation; `fast_dtype` of the model's device where it is not given.
     """
-    visual = copy.deepcopy(model.network.visual).eval().requires_grad_(False)
-    if isinstance(visual, ModifiedResNet):
-        _fold_batch_norm(visual)
-    visual = visual.to(dtype=dtype or fast_dtype(model.device), memory_format=torch.channels_last)
-    kind = next(visual.parameters()).dtype
+    visual = _frozen_tower(model, dtype)
     encode: Callable[[Tensor], Tensor] = visual
     if isinstance(visual, ModifiedResNet):
         encode = partial(encode_image_resnet, visual)
@@ -64,11 +61,46 @@ def frozen_image_encoder(
         encode = partial(encode_image_vit, visual)
 
     def features(images: Tensor) -> Tensor:
-        pixels = model.preprocess.normalize(images).to(kind)
-        found: Tensor = encode(pixels.contiguous(memory_format=torch.channels_last)).float()
+        found: Tensor = encode(_prepared(images, model, visual)).float()
         return found
 
     return features
+
+
+def frozen_trunk(
+    model: ClipModel, *, blocks: int, dtype: torch.dtype | None = None
+) -> Callable[[Tensor], Tensor]:
+    """A function from pixels `(B, 3, S, S)` in [0, 1] to float32 activations below the last blocks.
+
+    They are what `cut_image_encoder(model.network, blocks=blocks).trunk` gives, to rounding.
+
+    Args:
+        model: in evaluation mode.
+        blocks: how many are above.
+        dtype: of the computation; `fast_dtype` of the model's device where it is not given.
+    """
+    visual = _frozen_tower(model, dtype)
+    trunk = cut_tower(visual, blocks=blocks).trunk
+
+    def activations(images: Tensor) -> Tensor:
+        return trunk(_prepared(images, model, visual)).float()
+
+    return activations
+
+
+def _frozen_tower(model: ClipModel, dtype: torch.dtype | None) -> nn.Module:
+    visual = copy.deepcopy(model.network.visual).eval().requires_grad_(False)
+    if isinstance(visual, ModifiedResNet):
+        _fold_batch_norm(visual)
+    tower: nn.Module = visual.to(
+        dtype=dtype or fast_dtype(model.device), memory_format=torch.channels_last
+    )
+    return tower
+
+
+def _prepared(images: Tensor, model: ClipModel, visual: nn.Module) -> Tensor:
+    pixels = model.preprocess.normalize(images).to(next(visual.parameters()).dtype)
+    return pixels.contiguous(memory_format=torch.channels_last)
 
 
 def _fold_batch_norm(visual: nn.Module) -> None:

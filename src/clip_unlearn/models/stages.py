@@ -45,7 +45,11 @@ def cut_image_encoder(network: CLIP, *, blocks: int = 1) -> CutEncoder:
     Note:
         A tower of another kind is not cut: its trunk changes nothing.
     """
-    visual = network.visual
+    return cut_tower(network.visual, blocks=blocks)
+
+
+def cut_tower(visual: nn.Module, *, blocks: int = 1) -> CutEncoder:
+    """The same of an image tower alone; `layers` are named as in the whole network."""
     if isinstance(visual, ModifiedResNet):
         return _cut_resnet(visual, blocks)
     if isinstance(visual, VisionTransformer) and visual.attn_pool is None:

@@ -22,7 +22,7 @@ from clip_unlearn.methods.gate_images import HELDOUT_VIEWS, known_classes, shown
 from clip_unlearn.methods.gate_text import PROMPTS_A_STEP, TEMPLATES, prompt_tokens
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.models.clip import IMAGE_BATCH, PROMPT_BATCH, ClipModel
-from clip_unlearn.models.frozen import quick
+from clip_unlearn.models.frozen import frozen_trunk, quick
 from clip_unlearn.models.layers import gradients_for, updatable_layers
 from clip_unlearn.models.stages import cut_image_encoder, cut_text_encoder
 from clip_unlearn.synthesis.sets import ForgetSet
@@ -166,6 +166,7 @@ class GatePasses:
         self._tokens = prompt_tokens(model, known.classnames, request.forget_classes)
         self._own_prompts = len(TEMPLATES) * len(forget_sets)
         self._image = cut_image_encoder(model.network, blocks=settings.blocks)
+        self._trunk = frozen_trunk(model, blocks=settings.blocks)
         self._text = cut_text_encoder(model.network, self._tokens)
         near, far = shown_pictures(settings, request.retain_set, known, request.forget_classes)
         own = sum(len(forget_set.images) for forget_set in forget_sets)
@@ -184,7 +185,7 @@ class GatePasses:
         pixels = _noise(CHUNK, model.preprocess.size)
         with torch.no_grad():
             for count in _chunks(self._views + self._heldout_views):
-                kept = image.trunk(pixels[:count])
+                kept = self._trunk(pixels[:count])
                 image.upper(kept)
             activations = _rows(kept, CHUNK)
         batch = _rows(activations, settings.batch_size)
