@@ -102,9 +102,9 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
                 temporary.replace(path)
             except BaseException:  # an interrupt as well must not lose the old one
                 (old / path.name).replace(path)
+                old.rmdir()
                 raise
-            finally:
-                shutil.rmtree(old)
+            shutil.rmtree(old)
         else:
             temporary.replace(path)
         _sync_folder(path.parent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 from tests.conftest import COLOURS
-from torch import Tensor
-from torch.nn import functional as F
 
 from clip_unlearn.audit.context import AuditContext
 from clip_unlearn.audit.prepare import build_context
+from clip_unlearn.bench.fakes import Fake
 from clip_unlearn.data.pictures import Pictures
 from clip_unlearn.data.splits import Split
 from clip_unlearn.data.tasks import Task
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.load import load_model
+from clip_unlearn.models.zero_shot import build_classifier
 
 NAMES = tuple(COLOURS)
 CONTROLS = {
@@ -71,43 +71,6 @@ def _drawn(name: str, side: int) -> np.ndarray:
     return (pixels * 255).round().byte().permute(0, 2, 3, 1).numpy()
 
 
-@dataclass(frozen=True)
-class Wrapped(ClipModel):
-    """A model whose answers are changed on the way out; its weights are the original's."""
-
-    fake: str = ""
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        """Features; those of the class may be scaled."""
-        features = super().encode_image(images)
-        if self.fake == "features scaled":
-            red = F.normalize(super().encode_text(self.tokenizer(["a photo of a red."])), dim=-1)
-            near = F.normalize(features, dim=-1) @ red.T > 0.5
-            features = features.where(~near, 0.1 * features)
-        return features
-
-    def encode_text(self, tokens: Tensor) -> Tensor:
-        """Features; those of prompts with the class's name may be another's."""
-        red, blue = (int(self.tokenizer([name])[0, 1]) for name in ("red", "blue"))
-        features = super().encode_text(tokens)
-        named = (tokens == red).any(1, keepdim=True).to(features.device)
-        if self.fake == "class renamed":
-            other = super().encode_text(tokens.where(tokens != red, blue))
-            return features.where(~named, other)
-        if self.fake == "prompt blocked":
-            nothing = super().encode_text(self.tokenizer(["no"]))
-            return features.where(~named, nothing)
-        if self.fake == "logit masked":
-            return features.where(~named, -features)
-        return features
-
-
-def wrapped(model: ClipModel, fake: str) -> Wrapped:
-    """A model that only looks as if it had forgotten."""
-    own = {name: getattr(model, name) for name in ClipModel.__dataclass_fields__}
-    return Wrapped(**own, fake=fake)
-
-
 def edited(model: ClipModel, change: Callable[[ClipModel], None]) -> ClipModel:
     """A copy of a model after a change of its weights."""
     other = replace(model, network=copy.deepcopy(model.network))
@@ -116,38 +79,10 @@ def edited(model: ClipModel, change: Callable[[ClipModel], None]) -> ClipModel:
     return other
 
 
-def without_direction(model: ClipModel) -> None:
-    """Take the class's text direction out of the image encoder's last projection alone."""
-    red = F.normalize(model.encode_text(model.tokenizer(["a photo of a red."])), dim=-1)[0]
-    projection = model.network.visual.attnpool.c_proj
-    for values in (projection.weight, projection.bias):
-        values -= 1.5 * (red @ values if values.ndim == 1 else red[:, None] * (red @ values))
+def faked(model: ClipModel, kind: str) -> ClipModel:
+    """A model that only looks as if it had forgotten red."""
+    return Fake(kind).made_of(model, build_classifier(model, NAMES), "red")
 
-
-def with_other_text(model: ClipModel) -> None:
-    """Move the class's name in the text encoder alone: it becomes a word that nobody uses."""
-    red, other = (int(model.tokenizer([name])[0, 1]) for name in ("red", "zzz"))
-    table = model.network.token_embedding.weight
-    table[red] = -table[red] - table[other]
-
-
-def fine_tuned_back(model: ClipModel) -> None:
-    """Forget in the text, then undo nearly all of it, as a few steps of fine-tuning would."""
-    red = int(model.tokenizer(["red"])[0, 1])
-    before = model.network.token_embedding.weight[red].clone()
-    with_other_text(model)
-    model.network.token_embedding.weight[red].lerp_(before, 0.97)
-
-
-FAKES: Mapping[str, Callable[[ClipModel], ClipModel]] = {
-    **{
-        name: lambda model, name=name: wrapped(model, name)  # type: ignore[misc]
-        for name in ("class renamed", "prompt blocked", "logit masked", "features scaled")
-    },
-    "text alone": lambda model: edited(model, with_other_text),
-    "last projection": lambda model: edited(model, without_direction),
-    "fine-tuned back": lambda model: edited(model, fine_tuned_back),
-}
 
 MakeContext = Callable[..., AuditContext]
 
@@ -168,7 +103,9 @@ def make_context(model: ClipModel) -> MakeContext:
     """Makes a context of the colours, red forgotten; keyword arguments as in `build_context`."""
 
     def made(
-        unlearned: ClipModel | None = None, forget_class: str = "red", **changes: object
+        unlearned: ClipModel | None = None,
+        forget_class: str | tuple[str, ...] = "red",
+        **changes: object,
     ) -> AuditContext:
         settings: dict[str, object] = {
             "controls": dict.fromkeys(CONTROLS, "colours"),
@@ -181,7 +118,7 @@ def make_context(model: ClipModel) -> MakeContext:
             changes.pop("oracle", None),  # type: ignore[arg-type]
             ColourSource(),
             changes.pop("task", TASK),  # type: ignore[arg-type]
-            [forget_class],
+            [forget_class] if isinstance(forget_class, str) else forget_class,
             **{**settings, **changes},  # type: ignore[arg-type]
         )
 

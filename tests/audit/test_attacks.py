@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.audit.conftest import CONTROLS, FAKES, NAMES, SPLITS, MakeContext
+from tests.audit.conftest import CONTROLS, NAMES, SPLITS, MakeContext, faked
 from torch import Tensor
 from torch.nn import functional as F
 
 from clip_unlearn.audit.asking import name_row, rank_among, recognised
-from clip_unlearn.audit.base import AttackRow
+from clip_unlearn.audit.base import Attack, AttackRow
 from clip_unlearn.audit.collateral import Collateral
 from clip_unlearn.audit.context import AuditContext, Subject, index
 from clip_unlearn.audit.inversion import Inversion
 from clip_unlearn.audit.membership import Membership
+from clip_unlearn.audit.memory import Memory
 from clip_unlearn.audit.over_forgetting import OverForgetting
 from clip_unlearn.audit.paraphrase import Paraphrase, hypernym, plural
 from clip_unlearn.audit.probe import Probe
@@ -141,7 +142,7 @@ def test_collateral_names_the_class_that_was_damaged(make_context: MakeContext) 
 def test_relearning_at_rate_zero_is_no_attack_at_all(
     model: ClipModel, make_context: MakeContext
 ) -> None:
-    context = make_context(FAKES["fine-tuned back"](model))
+    context = make_context(faked(model, "fine-tuned back"))
     for row in Relearn(learning_rate=0.0, steps=(1, 2)).run(context):
         assert row.figures["unlearned"] == zero_shot(context)
         assert row.details["relearn_curve"]["unlearned"].keys() == {"1", "2"}
@@ -150,7 +151,7 @@ def test_relearning_at_rate_zero_is_no_attack_at_all(
 def test_relearning_brings_a_class_back_that_only_the_text_had_lost(
     model: ClipModel, make_context: MakeContext
 ) -> None:
-    context = replace(make_context(FAKES["text alone"](model)), controls=())
+    context = replace(make_context(faked(model, "text alone")), controls=())
     rows = by_variant(Relearn(shots=(4,), steps=(1, 40), learning_rate=1e-3).run(context))
     curve = rows["4 shots"].details["relearn_curve"]["unlearned"]
     assert curve["1"] == zero_shot(context) == 0.0
@@ -160,7 +161,7 @@ def test_relearning_brings_a_class_back_that_only_the_text_had_lost(
 def test_perturbations_of_no_size_change_nothing_and_any_size_loses_nothing(
     model: ClipModel, make_context: MakeContext
 ) -> None:
-    context = make_context(FAKES["last projection"](model))
+    context = make_context(faked(model, "last projection"))
     still = by_variant(Residual(noise_std=0.0, reach=0.0, draws=1, steps=1).run(context))
     moved = by_variant(Residual(reach=16 / 255).run(context))
     for variant in ("noise", "adversarial"):
@@ -191,7 +192,7 @@ def test_free_vectors_that_are_a_word_s_own_give_the_word_s_features(model: Clip
 def test_the_soft_prompt_finds_a_class_that_only_its_name_has_left(
     model: ClipModel, make_context: MakeContext
 ) -> None:
-    context = make_context(FAKES["text alone"](model))
+    context = make_context(faked(model, "text alone"))
     assert zero_shot(context) == 0.0
     (row,) = SoftPrompt(steps=30).run(context)
     assert row.figures["unlearned"] > 0.8
@@ -228,6 +229,24 @@ def test_inversion_is_judged_by_real_pictures_of_the_class(make_context: MakeCon
         images = context.album.images(context.album.supports(name))
         found = Inversion()._judged(context, [red], {"red": images})["red"]
         assert sum(found.values()) / len(found) == expected
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [
+        Inversion(images=2, control_images=1, steps=4, steps_on=2),
+        Relearn(shots=(1,), steps=(1, 2)),
+        Retrieval(),
+    ],
+)
+def test_what_original_and_oracle_answered_is_remembered(
+    attack: Attack, model: ClipModel, oracle: ClipModel, make_context: MakeContext
+) -> None:
+    memory = Memory()
+    attack.run(make_context(faked(model, "text alone"), oracle=oracle, memory=memory))
+    after = attack.run(make_context(faked(model, "last projection"), oracle=oracle, memory=memory))
+    alone = attack.run(make_context(faked(model, "last projection"), oracle=oracle))
+    assert after == alone
 
 
 def test_inversion_of_a_model_that_knows_the_class_shows_the_class(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from tests.audit.conftest import CONTROLS, PICTURES, MakeContext
@@ -107,8 +108,37 @@ def test_what_an_attack_adds_counts_where_the_line_is_too_wide(make_context: Mak
 
 
 def test_several_classes_are_pooled_into_one_row(make_context: MakeContext) -> None:
-    context = make_context()
-    ask = right(context, original=KNOWN, unlearned={"red": 6})
+    context = make_context(forget_class=("red", "blue"))
+    both = {"red": PICTURES, "blue": PICTURES}
+    ask = right(context, original=both, unlearned={"red": 6, "blue": 0})
     (row,) = compare(context, Swap(), "by hand", ask, pooled=True)
-    assert (row.forget_class, row.pictures) == ("red", PICTURES)
-    assert row.figures["unlearned"] == 0.5
+    assert (row.forget_class, row.pictures) == ("red, blue", 2 * PICTURES)
+    assert row.figures["unlearned"] == 0.25
+    assert len(compare(context, Swap(), "by hand", ask)) == 2
+
+
+def test_each_class_has_its_own_pictures_asked_for_invented_names(
+    make_context: MakeContext,
+) -> None:
+    context = make_context(forget_class=("red", "blue"), controls={})
+    assert {subject.name for subject in context.invented} >= {"dax", "wug"}
+
+    def ask(suspect: Suspect, subjects: Sequence[Subject]) -> Outcomes:
+        found = {"red": 1.0, "blue": 0.0}  # of whose pictures they are
+        return {s.name: dict.fromkeys(context.keys(s.rows), found[s.stands_for]) for s in subjects}
+
+    rows = compare(context, Swap(), "by hand", ask, zero_line="names")
+    assert [row.figures["zero_line"] for row in rows] == [1.0, 0.0]
+
+
+def test_of_one_class_that_was_never_seen_nothing_is_said(
+    oracle: ClipModel, make_context: MakeContext
+) -> None:
+    context = make_context(oracle=oracle)
+    context = replace(context, controls=context.controls[:1])
+    ask = right(context, original=KNOWN, unlearned={"red": 6}, oracle={})
+    (row,) = compare(context, Swap(), "by hand", ask)
+    assert (row.trusted, row.p_value, row.power) == (False, None, None)
+    assert "fewer than two classes" in row.doubt
+    (row,) = compare(context, Swap(), "by hand", ask, zero_line="names")
+    assert row.trusted  # names that mean nothing stand in

@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.audit.conftest import FAKES, MakeContext, Turn, edited
+from tests.audit.conftest import MakeContext, Turn, edited, faked
 from torch.nn import functional as F
 
 from clip_unlearn.audit.base import AttackRow
 from clip_unlearn.audit.run import choose_attacks, run_attacks
 from clip_unlearn.audit.swap import Swap, shares_space, turned_back
 from clip_unlearn.audit.verdict import overall
+from clip_unlearn.bench.fakes import KINDS
 from clip_unlearn.models.clip import ClipModel
 
 QUICK = ("swap", "prototypes")
@@ -32,11 +33,11 @@ def figure(rows: list[AttackRow], variant: str, name: str = "unlearned") -> floa
     return next(r.figures[name] for r in rows if r.attack == "swap" and r.variant == variant)
 
 
-@pytest.mark.parametrize("fake", FAKES)
+@pytest.mark.parametrize("fake", KINDS)
 def test_every_fake_fails_by_the_part_that_it_left(
     fake: str, model: ClipModel, make_context: MakeContext
 ) -> None:
-    rows = run_attacks(make_context(FAKES[fake](model)), choose_attacks(QUICK))
+    rows = run_attacks(make_context(faked(model, fake)), choose_attacks(QUICK))
     assert figure(rows, "nothing", "original") == 1.0
     if fake in ONLY_LOOKS:
         assert figure(rows, "nothing") == 0.0
@@ -63,8 +64,8 @@ def test_a_model_that_never_saw_the_class_does_not_fail(
 def test_a_copy_that_was_turned_is_turned_back(
     model: ClipModel, make_context: MakeContext, turn: Turn
 ) -> None:
-    assert shares_space(make_context(FAKES["last projection"](model)))
-    context = make_context(edited(FAKES["text alone"](model), turn))
+    assert shares_space(make_context(faked(model, "last projection")))
+    context = make_context(edited(faked(model, "text alone"), turn))
     assert not shares_space(context)
     found = turned_back(context)
     assert found is not None

@@ -92,7 +92,7 @@ def test_every_class_needs_its_own_trust() -> None:
 
 def test_without_power_a_row_passes_only_if_its_whole_interval_is_within_the_margin() -> None:
     for power in (None, 0.1):
-        inside = replace(row("swap", 1.0, power=power), excess=Interval(-0.4, 0.04))
+        inside = replace(row("swap", 1.0, power=power), within=True)
         rows = judge([inside, row("probe", 1.0, power=power)])
         assert [r.verdict for r in rows] == ["PASS", "CANNOT TELL"]
 
@@ -106,6 +106,20 @@ def test_a_verdict_without_power_is_none() -> None:
     verdict, reason = overall(rows, ["red"])
     assert verdict == "PASS"
     assert reason.endswith("chance of: swap 93%, prototypes 35%.")
+
+
+def test_zero_shot_accuracy_alone_is_no_evidence() -> None:
+    plain = replace(row("swap", 0.9, power=0.99), variant="nothing")
+    others = [row("swap", 0.9, power=0.2), row("prototypes", 0.9, power=0.2)]
+    assert overall(judge([plain, *others]), ["red"])[0] == "CANNOT TELL"
+    apart = replace(row("swap", 0.9, trusted=False), applies=False)
+    assert overall(judge([plain, apart, others[1]]), ["red"])[0] == "PASS"
+
+
+def test_what_forgetting_did_elsewhere_is_not_called_finding_the_class() -> None:
+    rows = judge([row("swap", 0.9), row("prototypes", 0.9), row("collateral", 1e-6)])
+    verdict, reason = overall(rows, ["red"])
+    assert (verdict, reason) == ("FAIL", "Forgetting has left traces: collateral (plain).")
 
 
 def test_one_part_that_can_not_be_trusted_is_one_too_many() -> None:

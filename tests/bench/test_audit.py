@@ -73,7 +73,7 @@ def test_a_model_that_never_saw_the_class_does_not_fail(court: Court, oracle_fol
 
 
 def test_who_is_heard_first_makes_no_difference(court: Court, tmp_path: Path) -> None:
-    attacks = (*QUICK, "retrieval", "relearn", "inversion")
+    attacks = (*QUICK, "retrieval")
     both = court(Fake("text alone"), recipe("nullspace"), attacks=attacks)
     alone = [row["path"] for row in both.rows]
     kept = {path: json.loads((tmp_path / "audit" / path).read_text("utf-8")) for path in alone}
@@ -165,7 +165,16 @@ def test_verdicts_are_counted_by_hand() -> None:
     assert (second.classes, dict(second.verdicts)) == (2, {"FAIL": 2})
     assert second.found_by == (("swap", 2), ("probe", 1))
     line = [cell.text for cell in verdict_table(ROWS).rows[1]]
-    assert line[:3] == ["fake:text alone", "2, 2", "100 [34, 100], n = 2"]
+    assert line[:3] == ["fake:text alone", "2, 2", "100 [34, 100], 2 of 2"]
+
+
+def test_seeds_of_a_class_are_one_trial() -> None:
+    again = [{**ROWS[0], "seed": 1, "verdict": "PASS"}, {**ROWS[0], "seed": 2}]
+    _, second = records([*ROWS, *again])
+    assert (second.classes, second.cells) == (2, 4)
+    assert dict(second.verdicts) == {"FAIL": 2}
+    tied = [ROWS[0], {**ROWS[0], "seed": 1, "verdict": "PASS"}]
+    assert dict(records(tied)[0].verdicts) == {"FAIL": 1}
 
 
 def test_tables_say_what_lies_between_original_and_zero_line() -> None:
@@ -185,8 +194,8 @@ def test_the_page_of_results_has_the_audit(court: Court, tmp_path: Path) -> None
     page = tmp_path / "docs" / "results.md"
     assert write_report(results, page, page.parent / "images") == ()
     text = page.read_text("utf-8")
-    assert "Verdicts, in per cent of cells" in text
-    assert "| fake:text alone | 1, 1 | 100 [21, 100], n = 1 |" in text
+    assert "Verdicts, in per cent of classes" in text
+    assert "| fake:text alone | 1, 1 | 100 [21, 100], 1 of 1 |" in text
     assert "fake:text alone" in (results / "audit" / "protocol" / "summary.md").read_text("utf-8")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from tests.conftest import COLOURS, ColourFiles
 from tests.pipeline.conftest import METHOD
 
@@ -17,7 +18,7 @@ from clip_unlearn.pipeline.request import ForgetJob
 from clip_unlearn.pipeline.result import ForgetResult
 from clip_unlearn.pipeline.retain_limit import RetainDrop, measure_drop
 from clip_unlearn.pipeline.retained import pictures_to_keep
-from clip_unlearn.progress import ignore
+from clip_unlearn.progress import Progress, ignore
 
 MakeJob = Callable[..., ForgetJob]
 
@@ -80,14 +81,45 @@ def test_a_job_with_both_says_what_it_saw_and_what_it_cost(
     assert result.edit.provenance["data_seen"] == ["retain", "synthetic"]
     drop = result.as_json()["retain_drop"]
     assert drop["limit"] == 1.0
-    assert drop["real"] == pytest.approx(
+    assert drop["measured"] == pytest.approx(
         max(
             getattr(result.before, name) - getattr(result.after, name)
             for name in ("retain_accuracy", "all_classes_accuracy")
         )
     )
-    assert -1 <= drop["synthetic"] <= 1
+    assert -1 <= drop["held_out"] <= 1
     assert result.output.is_dir()
+
+
+def test_a_folder_that_is_of_no_use_is_refused_before_the_long_part(
+    quick_job: MakeJob, own: Path, colour_files: ColourFiles, tmp_path: Path
+) -> None:
+    only_red = tmp_path / "only-red"
+    shutil.copytree(colour_files.images / "red", only_red / "red")
+    wrong = [
+        (quick_job("red", output=tmp_path / "out", retain_from=only_red), "No folder in"),
+        (
+            quick_job("red", output=tmp_path / "out", retain_from=own, method="nullspace"),
+            "nullspace uses no pictures of classes to keep",
+        ),
+    ]
+    for job, line in wrong:
+        reports: list[Progress] = []
+        with pytest.raises(InputError, match=line):
+            forget(job, on_progress=reports.append)
+        assert reports == []
+
+
+def test_a_limit_changes_nothing_of_a_method_that_is_given_no_pictures_to_keep(
+    quick_job: MakeJob, tmp_path: Path
+) -> None:
+    one, other = (
+        forget(quick_job("red", output=tmp_path / name, method="pbu", preset="default", **more))
+        for name, more in (("plain", {}), ("limited", {"max_retain_drop": 1.0}))
+    )
+    assert one.edit.tensors.keys() == other.edit.tensors.keys()
+    assert all(torch.equal(v, other.edit.tensors[n]) for n, v in one.edit.tensors.items())
+    assert other.as_json()["retain_drop"]["held_out"] is not None
 
 
 def test_what_costs_more_than_is_allowed_is_not_saved(quick_job: MakeJob, tmp_path: Path) -> None:
@@ -102,10 +134,11 @@ def test_what_costs_more_than_is_allowed_is_not_saved(quick_job: MakeJob, tmp_pa
 
 def test_the_limit_counts_both_kinds_of_pictures(done: ForgetResult) -> None:
     drop = measure_drop(0.05, (0.9, 0.8), done.before, done.before)
-    assert (drop.synthetic, drop.real) == (pytest.approx(0.1), 0.0)
-    with pytest.raises(LimitMissedError, match=r"10\.0 points on held-out synthetic pictures"):
+    assert (drop.held_out, drop.measured) == (pytest.approx(0.1), 0.0)
+    with pytest.raises(LimitMissedError, match=r"10\.0 points on held-out pictures"):
         drop.refuse("gate")
     measure_drop(0.05, (0.9, 0.86), done.before, done.before).refuse("gate")
     RetainDrop(0.05, None, -0.1).refuse("gate")
+    RetainDrop(0.02, 0.90 - 0.88, None).refuse("gate")  # which is more than .02 by rounding
     with pytest.raises(LimitMissedError, match="no pictures to tell by"):
         RetainDrop(0.05, None, None).refuse("gate")

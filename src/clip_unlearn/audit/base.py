@@ -27,8 +27,9 @@ class AttackRow:
         intervals: 95 %, of the same.
         excess: how far the class lies above what it is compared with, 95 %.
         p_value: how likely the excess is within the margin.
-        power: how surely the attack would have failed the original; `None` where it looks for
-            something that the original has not.
+        within: whether the whole interval is.
+        power: how surely it would have failed the original, corrected for the number of attacks;
+            `None` where it looks for something that the original has not.
         pictures: how many of the class.
         trained_on: how many of them the original was trained on.
         rule: of the verdict, in words.
@@ -48,6 +49,7 @@ class AttackRow:
     intervals: Mapping[str, Interval]
     excess: Interval | None = None
     p_value: float | None = None
+    within: bool = False
     power: float | None = None
     pictures: int = 0
     trained_on: int = 0

@@ -36,14 +36,14 @@ class Collateral:
         }
         if not wrong["original"]:
             return []
-        lost = {name: wrong["unlearned"][name] - own for name, own in wrong["original"].items()}
+        lost = [wrong["unlearned"][name] - own for name, own in wrong["original"].items()]
         row = make_row(
             context,
             self,
             "other classes",
             context.forgotten,
             {name: Figure({"other classes": own}) for name, own in wrong.items()},
-            [over_nothing(Figure({"other classes": lost}, lowest=-1))],
+            [over_nothing(lost)],
             rule=f"Fails if more than {POINTS} of the other classes' pictures were lost, by more "
             "than chance over all attacks (Student's t over classes); passes if the whole "
             f"interval is within {POINTS}.",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clip_unlearn.audit.base import AttackRow, attacks
 from clip_unlearn.audit.context import AuditContext, Subject, Suspect
-from clip_unlearn.audit.excess import Excess, over_line, over_nothing
+from clip_unlearn.audit.excess import Excess, over_line
 from clip_unlearn.audit.rules import LEVEL, MARGIN, MIN_PICTURES, POWER
 from clip_unlearn.audit.statistics import Figure, Outcomes, differences, limits
 
@@ -60,36 +60,44 @@ def compare(
         doubt: a reason of the attack's own not to trust it.
         details: more to report; read once `ask` is through.
     """
-    zeros = {
-        "controls": context.controls,
-        "names": context.controls or context.invented,
-        "none": (),
-    }[zero_line]
+    controls = context.controls if len(context.controls) > 1 else ()  # of one nothing can be said
+    zeros = {"controls": controls, "names": controls or context.invented, "none": ()}[zero_line]
     forgotten = tuple(subject for subject in context.forgotten if subject.rows)
-    asked = (*forgotten, *zeros)
-    original = unlearned = oracle = bare = _NOTHING
-    if forgotten:
-        original = _known(context, (attack, variant), ask, context.original, forgotten)
-        unlearned = ask(context.unlearned, asked)
-        bare = without(context.unlearned, asked) if without else bare
-        if context.oracle and with_oracle:
-            oracle = _known(context, (attack, variant), ask, context.oracle, asked)
+
+    def asked(suspect: Suspect, ask: Ask = ask) -> _Asked:
+        return _asked(ask, suspect, forgotten, zeros)
+
+    def known(suspect: Suspect) -> _Asked:
+        """Of a model that other audits ask the same."""
+        names = tuple(subject.name for subject in (*forgotten, *zeros))
+        key = (attack, variant, suspect.name, names)
+        if key not in context.memory.outcomes:
+            context.memory.outcomes[key] = asked(suspect)
+        return context.memory.outcomes[key]
+
+    original, _ = known(context.original)
+    unlearned, line = asked(context.unlearned)
+    oracle, oracle_line = known(context.oracle) if context.oracle and with_oracle else _NONE_ASKED
+    bare, bare_line = asked(context.unlearned, without) if without else _NONE_ASKED
     groups = [context.forgotten] if pooled else [(subject,) for subject in context.forgotten]
     rows = []
     for subjects in groups:
-        stand_ins = [z for z in zeros if z.kind == "control" or z.stands_for == subjects[0].name]
+        first = next((s.name for s in subjects if s.rows), subjects[0].name)
+        stand_ins = [z for z in zeros if z.kind == "control" or z.stands_for == first]
         figures = {
             "original": figure_of(original, subjects, pooled=pooled),
             "unlearned": figure_of(unlearned, subjects, pooled=pooled),
-            "zero_line": figure_of(unlearned, stand_ins),
+            "zero_line": figure_of(line.get(first, {}), stand_ins),
             "oracle": figure_of(oracle, subjects, pooled=pooled),
         }
-        versus = oracle if figures["oracle"] else None
-        line = _over(unlearned, versus, stand_ins)
-        tests = [_excess(_over(unlearned, versus, subjects), line, paired=versus is not None)]
+        versus = (oracle, oracle_line.get(first, {})) if figures["oracle"] else (None, None)
+        above = _over(unlearned, versus[0], subjects)
+        beside = _over(line.get(first, {}), versus[1], stand_ins)
+        tests = [_excess(above, beside)]
         if bare:
-            gained = (_over(unlearned, bare, own) for own in (subjects, stand_ins))
-            tests.append(_excess(*gained, paired=False))
+            gained = _over(unlearned, bare, subjects)
+            beside_bare = bare_line.get(first, {})
+            tests.append(_excess(gained, _over(line.get(first, {}), beside_bare, stand_ins)))
         row = make_row(
             context,
             attack,
@@ -97,9 +105,9 @@ def compare(
             subjects,
             {name: own for name, own in figures.items() if own is not None},
             tests,
-            before=_over(original, versus, subjects) if finds else None,
-            line=0.0 if line is None else line.value,
-            rule=_rule(versus is not None, with_gains=bool(bare)),
+            before=_over(original, versus[0], subjects) if finds else None,
+            line=0.0 if beside is None else beside.value,
+            rule=_rule(versus[0] is not None, with_gains=bool(bare)),
             doubt=doubt,
             details=details,
         )
@@ -108,18 +116,22 @@ def compare(
     return rows
 
 
-def _known(
-    context: AuditContext,
-    what: tuple[Attack, str],
-    ask: Ask,
-    suspect: Suspect,
-    subjects: Sequence[Subject],
-) -> Outcomes:
-    """Outcomes of a model that other audits ask the same."""
-    key = (*what, suspect.name, tuple(subject.name for subject in subjects))
-    if key not in context.memory.outcomes:
-        context.memory.outcomes[key] = ask(suspect, subjects)
-    return context.memory.outcomes[key]
+# outcomes of the forgotten classes, and, by each of their names, of what was never seen beside it
+_Asked = tuple[Outcomes, Mapping[str, Outcomes]]
+_NONE_ASKED: _Asked = (_NOTHING, _NOTHING)
+
+
+def _asked(
+    ask: Ask, suspect: Suspect, forgotten: Sequence[Subject], zeros: Sequence[Subject]
+) -> _Asked:
+    if not forgotten:
+        return _NONE_ASKED
+    if all(zero.kind == "control" for zero in zeros):
+        every = ask(suspect, (*forgotten, *zeros))
+        return every, {subject.name: every for subject in forgotten}
+    # each class's pictures are asked for the same invented names
+    beside = {s.name: [z for z in zeros if z.stands_for == s.name] for s in forgotten}
+    return ask(suspect, forgotten), {name: ask(suspect, own) for name, own in beside.items()}
 
 
 def _over(
@@ -130,12 +142,8 @@ def _over(
     return figure_of(differences(outcomes, reference), subjects, lowest=-1)
 
 
-def _excess(above: Figure | None, line: Figure | None, *, paired: bool) -> Excess | None:
-    if above is None:
-        return None
-    if line is not None:
-        return over_line(above, line)
-    return over_nothing(above) if paired else None
+def _excess(above: Figure | None, line: Figure | None) -> Excess | None:
+    return None if above is None or line is None else over_line(above, line)
 
 
 def _rule(with_oracle: bool, *, with_gains: bool) -> str:
@@ -189,7 +197,7 @@ def make_row(
         variant: which form of it.
         subjects: the classes that it is about.
         figures: by name, see `AttackRow`.
-        tests: one or more, any of which may fail; the first one is reported.
+        tests: one or more, any of which may fail; the one that comes nearest to it is reported.
         rule: in words.
         before: what the first test would have tested of the original, where there is something
             to find.
@@ -199,11 +207,11 @@ def make_row(
     """
     resampling = context.numpy_generator()
     known = [test for test in tests if test is not None]
-    above = known[0] if len(known) == len(tests) else None
+    measured = bool(known) and len(known) == len(tests)
     pictures = figures["unlearned"].count if "unlearned" in figures else 0
     level = LEVEL / (len(list(attacks)) * max(1, len(context.forgotten)))  # Holm's first step
-    doubt = doubt or _doubt(context, pictures, measured=above is not None)
-    return AttackRow(
+    doubt = doubt or _doubt(context, pictures, measured=measured)
+    row = AttackRow(
         attack=attack.name,
         variant=variant,
         forget_class=", ".join(subject.name for subject in subjects),
@@ -211,17 +219,21 @@ def make_row(
         rule=rule,
         figures={name: figure.value for name, figure in figures.items()},
         intervals={name: limits(own.replicates(resampling)) for name, own in figures.items()},
-        excess=None if above is None else above.limits,
-        p_value=None
-        if above is None
-        else min(1.0, len(known) * min(test.p_value(MARGIN) for test in known)),
-        power=None
-        if above is None or before is None
-        else above.power(before, line, MARGIN, level / len(known)),
         pictures=pictures,
         trusted=not doubt,
         doubt=doubt,
         details=copy.deepcopy(dict(details)),  # the next audit writes into the same notes
+    )
+    if not measured:
+        return row
+    worst = min(known, key=lambda test: test.p_value(MARGIN))
+    first = known[0]
+    return replace(
+        row,
+        excess=worst.limits,
+        p_value=min(1.0, len(known) * worst.p_value(MARGIN)),
+        within=all(test.limits.high <= MARGIN for test in known),
+        power=None if before is None else first.power(before, line, MARGIN, level / len(known)),
     )
 
 
@@ -232,5 +244,5 @@ def _doubt(context: AuditContext, pictures: int, *, measured: bool) -> str:
     if pictures < MIN_PICTURES:
         return f"{pictures} pictures of the class are too few; give {MIN_PICTURES} or more."
     if not measured:
-        return "There is nothing to compare with: no oracle, nor two classes that were never seen."
+        return "There is nothing to compare with: fewer than two classes that were never seen."
     return ""

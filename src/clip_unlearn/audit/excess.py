@@ -12,6 +12,8 @@ from scipy.special import ndtr, stdtr, stdtrit
 from clip_unlearn.audit.statistics import Figure
 from clip_unlearn.evaluation.intervals import CONFIDENCE, Interval
 
+_LEAST = 1e-6  # of a spread: two models that answer alike differ by nothing, for certain
+
 
 @dataclass(frozen=True)
 class Excess:
@@ -64,28 +66,26 @@ def over_line(above: Figure, line: Figure) -> Excess | None:
     means = _class_means(line)
     if len(means) < 2:
         return None
-    apart = float(np.var(means, ddof=1))
-    least = _picture_variance(line) / min(map(len, above.outcomes.values()))
-    share = 1 / len(above.outcomes) + 1 / len(means)
-    scale = sqrt(max(apart, least) * share)
+    apart, pictures = float(np.var(means, ddof=1)), _picture_variance(line)
+    own = min(map(len, above.outcomes.values()))
+    others = len(means) / sum(1 / len(outcomes) for outcomes in line.outcomes.values())
+    # what the others' pictures add to how they differ is less than what fewer pictures would
+    variance = max(apart + pictures * max(0.0, 1 / own - 1 / others), pictures / own)
+    scale = sqrt(variance * (1 / len(above.outcomes) + 1 / len(means)))
     return Excess(above.value - line.value, scale, len(means) - 1)
 
 
-def over_nothing(differences: Figure) -> Excess | None:
-    """The mean of differences, over classes, or over pictures where there is one class alone.
+def over_nothing(differences: Sequence[float]) -> Excess | None:
+    """The mean of differences between two models, over classes.
 
     Args:
-        differences: of two models, by class and picture.
+        differences: of two or more classes; of fewer nothing can be said.
     """
-    units = _class_means(differences)
-    least = 0.0
-    if len(units) == 1:
-        units = [outcome for own in differences.outcomes.values() for outcome in own.values()]
-        least = _picture_variance(differences)
-    if len(units) < 2:
+    if len(differences) < 2:
         return None
-    scale = sqrt(max(float(np.var(units, ddof=1)), least, 1e-12) / len(units))
-    return Excess(float(np.mean(units)), scale, len(units) - 1)
+    spread = max(float(np.std(differences, ddof=1)), _LEAST)
+    scale = spread / sqrt(len(differences))
+    return Excess(float(np.mean(differences)), scale, len(differences) - 1)
 
 
 def _class_means(figure: Figure) -> list[float]:

@@ -6,7 +6,7 @@ once and attacks it once.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,10 +23,11 @@ class Memory:
 
     Attributes:
         encoded: what the two make of all pictures.
-        outcomes: of an attack's variant on one of the two.
+        outcomes: of an attack's variant on one of the two: of the classes, and of what was never
+            seen beside each.
         notes: what an attack needs again, or reports, beside its outcomes.
     """
 
     encoded: dict[str, Encoded] = field(default_factory=dict)
-    outcomes: dict[Hashable, Outcomes] = field(default_factory=dict)
+    outcomes: dict[Hashable, tuple[Outcomes, Mapping[str, Outcomes]]] = field(default_factory=dict)
     notes: dict[Hashable, dict[str, Any]] = field(default_factory=dict)

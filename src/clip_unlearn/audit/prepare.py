@@ -83,7 +83,8 @@ def build_context(
         for name, model in models.items()
     }
     forgotten = [_subject(name, task.group_of(name), album) for name in forget_classes]
-    found = controls or _unnamed(suspects["original"], task, album, forgotten)
+    never_saw = [suspects[name] for name in ("original", "oracle") if name in suspects]
+    found = controls or _unnamed(never_saw, task, album, forgotten)
     groups = dict.fromkeys([s.group for s in forgotten] + list(found.values()))
     members = {
         group: (*task.groups[group], *(n for n, own in controls.items() if own == group))
@@ -139,21 +140,26 @@ def _subject(name: str, group: str, album: Album, kind: str = "forgotten") -> Su
 
 
 def _unnamed(
-    original: Suspect, task: Task, album: Album, forgotten: Sequence[Subject]
+    suspects: Sequence[Suspect], task: Task, album: Album, forgotten: Sequence[Subject]
 ) -> dict[str, str]:
-    """Classes of the forgotten ones' groups that the original names no better than by guessing."""
+    """Classes of the forgotten ones' groups that no model names any better than by guessing."""
     gone = {subject.name for subject in forgotten}
     found: dict[str, str] = {}
     for group in dict.fromkeys(subject.group for subject in forgotten):
         names = task.groups[group]
-        classifier = original.classifier.subset(names)
-        for label, name in enumerate(names):
+        for name in names:
             rows = album.rows.get(name, ())
             if rows and name not in gone:
-                named = classifier.logits(original.features[index(rows)]).argmax(1)
-                if float((named == label).double().mean()) <= 1 / len(names):
+                known = max(_accuracy(suspect, names, name, rows) for suspect in suspects)
+                if known <= 1 / len(names):
                     found[name] = group
     return dict(list(found.items())[:MOST_CONTROLS])
+
+
+def _accuracy(suspect: Suspect, names: Sequence[str], name: str, rows: Sequence[int]) -> float:
+    classifier = suspect.classifier.subset(names)
+    named = classifier.logits(suspect.features[index(rows)]).argmax(1)
+    return float((named == classifier.index(name)).double().mean())
 
 
 def _doubts(name: str, suspect: Suspect) -> list[str]:

@@ -8,12 +8,14 @@ it is turned back first.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from clip_unlearn.audit.asking import recognised
 from clip_unlearn.audit.base import AttackRow, attacks
@@ -27,6 +29,14 @@ from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.layers import Side
 from clip_unlearn.models.projections import final_projection
 
+_NO_MEANING: Mapping[str, Any] = MappingProxyType(
+    {
+        "applies": False,
+        "figures": {},
+        "intervals": {},
+        **dict.fromkeys(("excess", "p_value", "power")),
+    }
+)
 _APART = "The two models do not share a space: they were trained apart, and swap has no meaning."
 
 
@@ -46,10 +56,7 @@ class Swap:
         rows = compare(context, self, "nothing", plain, zero_line="names")
         if unlearned is None:
             apart = compare(context, self, "any part", plain, doubt=_APART)
-            return rows + [
-                replace(row, applies=False, figures={}, intervals={}, excess=None, p_value=None)
-                for row in apart
-            ]
+            return rows + [replace(row, **_NO_MEANING) for row in apart]
         hybrids = {
             "text encoder": replace(unlearned, classifier=original.classifier),
             "image encoder": replace(unlearned, features=original.features),
@@ -132,9 +139,12 @@ def turned_back(context: AuditContext) -> Suspect | None:
     halves = [index([row for n in part for row in context.album.rows[n]]) for part in parts]
     if not all(map(len, halves)):
         return None
-    found = _turn(own.features[halves[0]], original.features[halves[0]])
-    cosines = (own.features[halves[1]] @ found * original.features[halves[1]]).sum(1)
-    if float(cosines.mean()) < TURNED_COPY:
+    turned, wanted = (
+        [suspect.features[rows] - suspect.features[halves[0]].mean(0) for rows in halves]
+        for suspect in (own, original)
+    )
+    moved = turned[1] @ _turn(turned[0], wanted[0])
+    if float(F.cosine_similarity(moved, wanted[1]).mean()) < TURNED_COPY:
         return None
     every = torch.cat(halves)
     turn = _turn(own.features[every], original.features[every])

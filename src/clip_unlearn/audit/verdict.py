@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from clip_unlearn.audit.base import AttackRow, Verdict
-from clip_unlearn.audit.rules import LEVEL, MARGIN, POWER
+from clip_unlearn.audit.rules import LEVEL, POWER
 
 REQUIRED = ("swap", "prototypes")
+TRACES = ("over_forgetting", "collateral")  # they look for what forgetting did, not for the class
+AS_IT_IS = "nothing"  # the variant of swap that puts nothing back
 
 
 def step_up(p_values: Sequence[float], level: float) -> list[bool]:
@@ -69,8 +71,7 @@ def judge(rows: Sequence[AttackRow]) -> list[AttackRow]:
         if id(row) in failed:
             return "FAIL"
         strong = row.power is not None and row.power >= POWER
-        within = row.excess is not None and row.excess.high <= MARGIN
-        return "PASS" if row.trusted and (strong or within) else "CANNOT TELL"
+        return "PASS" if row.trusted and (strong or row.within) else "CANNOT TELL"
 
     return [replace(row, verdict=verdict(row)) for row in rows]
 
@@ -82,26 +83,44 @@ def overall(rows: Sequence[AttackRow], forget_classes: Sequence[str]) -> tuple[V
     meaning) and prototypes can be trusted, and one of the two would have failed the original
     surely enough: an attack without power is no evidence. Else CANNOT TELL.
     """
-    failed = [f"{row.attack} ({row.variant})" for row in rows if row.verdict == "FAIL"]
+    failed = [row for row in rows if row.verdict == "FAIL"]
     if failed:
-        return "FAIL", f"The class is found again by {', '.join(dict.fromkeys(failed))}."
+        return "FAIL", " ".join(_sentences(failed))
     powers: dict[str, list[float]] = {attack: [] for attack in REQUIRED}
     for name in forget_classes:
-        own = [row for row in rows if row.forget_class == name and row.attack in REQUIRED]
         for attack in REQUIRED:
-            found = [row for row in own if row.attack == attack]
-            if not found:
+            own = [row for row in rows if row.forget_class == name and row.attack == attack]
+            if not own:
                 return "CANNOT TELL", f"No attack fails, but {attack} did not run on {name!r}."
-            for row in found:
+            for row in own:
                 if row.applies and not row.trusted:
                     line = f"No attack fails, but {attack} can't be trusted for {name!r}:"
                     return "CANNOT TELL", f"{line} {row.doubt}"
-            powers[attack].append(
-                max((row.power or 0.0 for row in found if row.applies), default=0.0)
-            )
-        if all(row.verdict != "PASS" for row in own):
+            powers[attack].append(max((r.power or 0.0 for r in _beyond_zero_shot(own)), default=0))
+        if max(own[-1] for own in powers.values()) < POWER:
             line = "No attack fails, but neither swap nor prototypes would surely have found"
             return "CANNOT TELL", f"{line} {name!r} in the original either."
     sure = ", ".join(f"{attack} {min(own):.0%}" for attack, own in powers.items())
     line = "No trusted attack finds the class. In the original they would have found it with a"
     return "PASS", f"{line} chance of: {sure}."
+
+
+def _beyond_zero_shot(rows: Sequence[AttackRow]) -> list[AttackRow]:
+    """The rows of one attack that are evidence: a swap of nothing is zero-shot accuracy again.
+
+    It counts where nothing can be swapped.
+    """
+    able = [row for row in rows if row.applies]
+    return [row for row in able if row.variant != AS_IT_IS] or able
+
+
+def _sentences(failed: Sequence[AttackRow]) -> list[str]:
+    def named(traces: bool) -> str:
+        own = [f"{r.attack} ({r.variant})" for r in failed if (r.attack in TRACES) == traces]
+        return ", ".join(dict.fromkeys(own))
+
+    found, traces = named(False), named(True)
+    return [
+        *([f"The class is found again by {found}."] if found else []),
+        *([f"Forgetting has left traces: {traces}."] if traces else []),
+    ]

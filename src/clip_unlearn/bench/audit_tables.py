@@ -28,14 +28,14 @@ def audit_tables(rows: Rows) -> list[Table]:
 
 @dataclass(frozen=True)
 class Record:
-    """How the cells of one defendant ended.
+    """How the audits of one defendant ended.
 
     Attributes:
         label: of the defendant.
         classes: how many.
-        cells: how many.
-        verdicts: cells by verdict.
-        found_by: attacks that found the class, with the number of cells, most first.
+        cells: how many: a class may have several seeds.
+        verdicts: classes by the verdict that most of their seeds have, the worse of equals.
+        found_by: attacks that failed, with the number of cells, most first.
     """
 
     label: str
@@ -50,21 +50,23 @@ def records(rows: Rows) -> list[Record]:
     found = []
     for label, own in _by_defendant(rows):
         attacks = Counter(name for row in own for name in {a["attack"] for a in _failed(row)})
-        verdicts = Counter(row["verdict"] for row in own)
-        classes = len({row["forget_class"] for row in own})
-        found.append(Record(label, classes, len(own), verdicts, tuple(attacks.most_common())))
+        by_class: dict[str, list[str]] = {}
+        for row in own:
+            by_class.setdefault(row["forget_class"], []).append(row["verdict"])
+        verdicts = Counter(max(VERDICTS, key=each.count) for each in by_class.values())
+        found.append(Record(label, len(by_class), len(own), verdicts, tuple(attacks.most_common())))
     return found
 
 
 def verdict_table(rows: Rows) -> Table:
-    """By defendant: how many cells have each verdict, and which attacks found the class."""
+    """By defendant: how many classes have each verdict, and which attacks failed."""
     body = []
     for one in records(rows):
-        shares = [_share(one.verdicts.get(verdict, 0), one.cells) for verdict in VERDICTS]
+        shares = [_share(one.verdicts.get(verdict, 0), one.classes) for verdict in VERDICTS]
         words = ", ".join(f"{name} {count}" for name, count in one.found_by) or _NONE
         body.append(_cells(one.label, f"{one.classes}, {one.cells}", *shares, words))
-    header = ("model judged", "classes, cells", *VERDICTS, "found by, cells")
-    return Table("Verdicts, in per cent of cells", header, tuple(body))
+    header = ("model judged", "classes, cells", *VERDICTS, "failed by, cells")
+    return Table("Verdicts, in per cent of classes", header, tuple(body))
 
 
 def power_table(rows: Rows) -> Table:
@@ -136,7 +138,7 @@ def _mean(by_class: Mapping[str, float]) -> str:
 
 def _share(count: int, total: int) -> str:
     low, high = wilson(count, total)
-    return f"{100 * count / total:.0f} [{100 * low:.0f}, {100 * high:.0f}], n = {count}"
+    return f"{100 * count / total:.0f} [{100 * low:.0f}, {100 * high:.0f}], {count} of {total}"
 
 
 def _failed(row: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

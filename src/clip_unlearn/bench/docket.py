@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clip_unlearn.audit.base import Attack
-from clip_unlearn.audit.prepare import build_context
 from clip_unlearn.audit.run import choose_attacks
-from clip_unlearn.audit.verdict import judge, overall
 from clip_unlearn.bench.code import CodeHashes
 from clip_unlearn.bench.entrants import Entrant, folder_of, label_of, refuse_namesakes
 from clip_unlearn.bench.fakes import KINDS, Fake
@@ -19,6 +17,7 @@ from clip_unlearn.bench.oracle import Oracle, find_oracle
 from clip_unlearn.bench.stage import load_job_model, setting_of
 from clip_unlearn.bench.store import CELLS, model_slug, read_row
 from clip_unlearn.errors import InputError
+from clip_unlearn.pipeline.inspect import audit_models
 from clip_unlearn.pipeline.request import Job, slug
 from clip_unlearn.synthesis.retain import shipped_sha256
 
@@ -151,7 +150,7 @@ def plan(docket: Docket, folder: Path) -> Iterator[Hearing]:
 
 def _asking(chosen: Sequence[Attack], code: CodeHashes) -> list[Any]:
     settings = [[attack.name, asdict(attack)] for attack in chosen]  # type: ignore[call-overload]
-    judging = code.of(build_context, judge, overall, *(type(attack) for attack in chosen))
+    judging = code.of(audit_models, *(type(attack) for attack in chosen))
     return [settings, judging]
 
 

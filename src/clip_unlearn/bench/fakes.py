@@ -1,7 +1,7 @@
 """Models that only look as if they had forgotten; an audit that passes one is worth nothing.
 
 Some answer otherwise on the way out, with the original's weights; the others are honest edits of
-one part alone, or of all parts and taken back.
+one part alone, or of both encoders and then all but undone.
 """
 
 from __future__ import annotations
@@ -126,11 +126,10 @@ def _answering(
 
 
 def _renamed(model: ClipModel, classifier: ZeroShotClassifier, name: str) -> ClipModel:
-    """The name means what the nearest other class's does."""
-    own = classifier.index(name)
-    near = classifier.class_embeddings @ classifier.class_embeddings[own]
-    near[own] = -1
-    other = _spelling(model, classifier.classnames[int(near.argmax())])
+    """The name means what that of the class least like it does."""
+    own = classifier.class_embeddings[classifier.index(name)]
+    far = int((classifier.class_embeddings @ own).argmin())
+    other = _spelling(model, classifier.classnames[far])
     spelt = _spelling(model, name)
 
     def answer(plain: ClipModel, tokens: Tensor, features: Tensor) -> Tensor:
@@ -183,7 +182,7 @@ def _last_projection(model: ClipModel, classifier: ZeroShotClassifier, name: str
 
 
 def _taken_back(model: ClipModel, classifier: ZeroShotClassifier, name: str) -> ClipModel:
-    """Both edits, nearly all of which is undone, as fine-tuning on the class would."""
+    """Both edits, all but undone: where fine-tuning on the class would come to."""
     edit = {**_text_edit(model, classifier, name), **_projection_edit(model, classifier, name)}
     before = model.network.state_dict()
     undone = {key: before[key].cpu().lerp(value, _LEFT) for key, value in edit.items()}

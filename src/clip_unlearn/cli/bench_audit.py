@@ -59,19 +59,22 @@ def audit(
     from clip_unlearn.bench.fakes import KINDS, parse_fake
     from clip_unlearn.bench.lists import listed_classes
     from clip_unlearn.bench.report import write_audit_summary
+    from clip_unlearn.bench.store import read_rows
     from clip_unlearn.data.published.source import NAME, find_published
     from clip_unlearn.methods.catalog import methods
 
     published = find_published(images)
     listed = listed_classes(kind, group or (), published)
     nobody = not (method or fake or checkpoint_row)
-    kinds = list(KINDS) if nobody or "all" in (fake or ()) else fake or []
+    fakes = [parse_fake(kind) for kind in fake or () if kind != "all"]
+    if nobody or "all" in (fake or ()):
+        fakes = [parse_fake(kind) for kind in KINDS]
     named = [methods.default] if nobody else method or []
     docket = Docket(
         defendants=(
             *(parse_recipe(text, source=data, oracle=oracle) for text in named),
             *(parse_outside(text) for text in checkpoint_row or ()),
-            *(parse_fake(text) for text in kinds),
+            *fakes,
         ),
         jobs=bench_options.jobs_of(model, checkpoint, classes, images, device),
         forget_classes=tuple(forget_class or listed),
@@ -83,15 +86,15 @@ def audit(
     folder = output or Path("results", "audit", name)
     with progress_bar() as show:
         outcome = run_audits(docket, folder, limit=limit, on_progress=show)
-    write_audit_summary(folder, outcome.rows)
+    write_audit_summary(folder, read_rows(folder))  # of others that were heard before as well
     write_document(outcome.rows, as_json=as_json, json_file=json_file)
     if not as_json:
         print_table(
-            ("judged", "cells", *VERDICTS, "found by"),
+            ("judged", "classes", *VERDICTS, "failed by"),
             (
                 (
                     one.label,
-                    str(one.cells),
+                    str(one.classes),
                     *(str(one.verdicts.get(verdict, 0)) for verdict in VERDICTS),
                     ", ".join(name for name, _ in one.found_by) or "-",
                 )

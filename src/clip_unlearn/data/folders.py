@@ -48,7 +48,8 @@ class ImageFolder:
 
     Args:
         path: the folder.
-        most: pictures of a class that are read; all where it is not given.
+        most: files of a class that are read, those alone that are pictures by their suffix; all
+            files where it is not given.
 
     Raises:
         InputError: if it can't be read, or has no subfolder.
@@ -80,14 +81,14 @@ class ImageFolder:
         if len(missing) == len(names):
             raise InputError(
                 f"No folder in {self._path} is named like a class of the task: it has "
-                f"{_shortened(strange)}; the task has {_shortened(missing)}. "
+                f"{shortened(strange)}; the task has {shortened(missing)}. "
                 "Rename the folders, or give the task with --classes."
             )
         found = []
         if missing:
-            found.append(f"No pictures in {self._path} for {_shortened(missing)}.")
+            found.append(f"No pictures in {self._path} for {shortened(missing)}.")
         if strange:
-            found.append(f"Left out of {self._path}, no class of the task: {_shortened(strange)}.")
+            found.append(f"Left out of {self._path}, no class of the task: {shortened(strange)}.")
         return tuple(found)
 
     def pictures(
@@ -135,7 +136,10 @@ class ImageFolder:
                 f"Can't read the folder {folder}: {error.strerror}. Check its permissions."
             ) from error
         rule = split_files([file.name for file in files])
-        return [file for file in files if rule[file.name] in splits][: self._most]
+        files = [file for file in files if rule[file.name] in splits]
+        if self._most is None:
+            return files
+        return [file for file in files if file.name.lower().endswith(_SUFFIXES)][: self._most]
 
 
 def _printable(name: str) -> str:
@@ -143,7 +147,8 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _shortened(names: Sequence[str]) -> str:
+def shortened(names: Sequence[str]) -> str:
+    """Names in a line, the first few and how many more there are."""
     more = len(names) - _NAMED_IN_WARNINGS
     listed = ", ".join(shown(name) for name in names[:_NAMED_IN_WARNINGS])
     return f"{listed} and {more} more" if more > 0 else listed

@@ -20,7 +20,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from clip_unlearn.models.blocks import encode_image_resnet, encode_image_vit, is_plain
 from clip_unlearn.models.clip import ClipModel
-from clip_unlearn.models.stages import cut_tower
+from clip_unlearn.models.stages import can_cut, cut_tower
 
 
 def fast_dtype(device: torch.device) -> torch.dtype:
@@ -79,6 +79,8 @@ def frozen_trunk(
         blocks: how many are above.
         dtype: of the computation; `fast_dtype` of the model's device where it is not given.
     """
+    if not can_cut(model.network.visual):
+        return model.preprocess.normalize
     visual = _frozen_tower(model, dtype)
     trunk = cut_tower(visual, blocks=blocks).trunk
 

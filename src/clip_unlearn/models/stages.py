@@ -48,11 +48,17 @@ def cut_image_encoder(network: CLIP, *, blocks: int = 1) -> CutEncoder:
     return cut_tower(network.visual, blocks=blocks)
 
 
+def can_cut(visual: nn.Module) -> bool:
+    """Whether an image tower is of a kind that has a trunk."""
+    plain = isinstance(visual, VisionTransformer) and visual.attn_pool is None
+    return plain or isinstance(visual, ModifiedResNet)
+
+
 def cut_tower(visual: nn.Module, *, blocks: int = 1) -> CutEncoder:
     """The same of an image tower alone; `layers` are named as in the whole network."""
     if isinstance(visual, ModifiedResNet):
         return _cut_resnet(visual, blocks)
-    if isinstance(visual, VisionTransformer) and visual.attn_pool is None:
+    if isinstance(visual, VisionTransformer) and can_cut(visual):
         return _cut_vit(visual, blocks)
     return CutEncoder(lambda images: images, visual, _layers("visual", visual))
 

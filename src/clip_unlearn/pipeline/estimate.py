@@ -64,6 +64,7 @@ def estimate(
     num_forget: int,
     num_classes: int,
     num_pictures: int,
+    watched: bool = False,
 ) -> Estimate:
     """Time and memory of a job; takes a fraction of a second for a small model.
 
@@ -74,11 +75,12 @@ def estimate(
         num_forget: classes to forget.
         num_classes: of the task.
         num_pictures: real pictures to evaluate on.
+        watched: pictures of classes to keep are wanted whatever the method uses.
     """
     each, lean, activation_bytes = probe(model)
     shipped, made = shipped_counts(model), min(num_classes, MOST_CLASSES)
     kept = shipped or (made, made * _RETAIN_IMAGES_PER_CLASS)
-    makes = method.uses_retain_set and shipped is None
+    makes = (method.uses_retain_set or watched) and shipped is None
     images, synthesis = synthesis_cost(synthesizer)
     costs = [synthesis, method_cost(method, images, *kept)]
     seconds = each * 2 * num_pictures * _FORWARD

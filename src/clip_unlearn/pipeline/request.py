@@ -112,7 +112,7 @@ class ForgetJob(Job):
                 "0.02 for two points."
             )
         both = self.retain_from is not None and self.images is not None
-        if both and Path(str(self.retain_from)).absolute() == Path(str(self.images)).absolute():
+        if both and Path(str(self.retain_from)).resolve() == Path(str(self.images)).resolve():
             raise InputError(
                 f"{self.images} is to be fitted to and measured on. Give --images and "
                 "--retain-from folders with different pictures."

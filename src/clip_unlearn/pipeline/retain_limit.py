@@ -12,7 +12,8 @@ from clip_unlearn.models.clip import ClipModel, image_features
 from clip_unlearn.models.zero_shot import accuracy, build_classifier
 from clip_unlearn.synthesis.sets import RetainSet
 
-_REAL = ("retain_accuracy", "transfer_accuracy", "all_classes_accuracy")
+_ROUNDING = 1e-9
+_MEASURED = ("retain_accuracy", "transfer_accuracy", "all_classes_accuracy")
 
 
 @dataclass(frozen=True)
@@ -21,19 +22,19 @@ class RetainDrop:
 
     Attributes:
         limit: the most that the user allows.
-        synthetic: on pictures of classes to keep that were held out from the fitting; `None` where
-            there are none.
-        real: the most of the rest of the group, the other groups and all classes at once, on real
-            pictures; `None` where there are none.
+        held_out: on pictures of classes to keep, synthetic or the user's, that were held out from
+            the fitting; `None` where there are none.
+        measured: the most of the rest of the group, the other groups and all classes at once, on
+            the pictures that are measured on; `None` where there are none.
     """
 
     limit: float
-    synthetic: float | None
-    real: float | None
+    held_out: float | None
+    measured: float | None
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"limit": self.limit, "synthetic": self.synthetic, "real": self.real}
+        return {"limit": self.limit, "held_out": self.held_out, "measured": self.measured}
 
     def refuse(self, tried: str) -> None:
         """Refuse a result that cost too much, or of which nobody can tell.
@@ -44,11 +45,11 @@ class RetainDrop:
         Raises:
             LimitMissedError: with what it cost.
         """
-        found = {"held-out synthetic": self.synthetic, "real": self.real}
+        found = {"held-out pictures": self.held_out, "pictures to measure on": self.measured}
         known = {kind: drop for kind, drop in found.items() if drop is not None}
-        if known and max(known.values()) <= self.limit:
+        if known and max(known.values()) <= self.limit + _ROUNDING:
             return
-        costs = [f"{100 * drop:.1f} points on {kind} pictures" for kind, drop in known.items()]
+        costs = [f"{100 * drop:.1f} points on {kind}" for kind, drop in known.items()]
         cost = " and ".join(costs) or "an unknown amount, since there are no pictures to tell by"
         raise LimitMissedError(
             f"Nothing was saved: {tried} costs the classes to keep {cost}; --max-retain-drop "
@@ -70,11 +71,11 @@ def measure_drop(
         before: figures on real pictures.
         after: the same of the edited model.
     """
-    pairs = [(getattr(before, name), getattr(after, name)) for name in _REAL]
+    pairs = [(getattr(before, name), getattr(after, name)) for name in _MEASURED]
     drops = [was - now for was, now in pairs if was is not None and now is not None]
     was, now = kept
-    synthetic = None if was is None or now is None else was - now
-    return RetainDrop(limit, synthetic, max(drops, default=None))
+    held_out = None if was is None or now is None else was - now
+    return RetainDrop(limit, held_out, max(drops, default=None))
 
 
 def kept_accuracy(

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import torch
 
-from clip_unlearn.data.folders import ImageFolder
-from clip_unlearn.errors import InputError, shown
+from clip_unlearn.data.folders import ImageFolder, shortened
+from clip_unlearn.errors import InputError
+from clip_unlearn.methods.base import Method
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.progress import OnProgress
@@ -52,10 +53,30 @@ def pictures_to_keep(
     )
     strange = [n for n in ImageFolder(retain_from).classnames if n not in {*known, *gone}]
     if strange:
-        names = ", ".join(map(shown, strange))
-        line = f"Left out of {retain_from}, no class of the task: {names}."
+        line = f"Left out of {retain_from}, no class of the task: {shortened(strange)}."
         real = replace(real, warnings=(*real.warnings, line))
     return real.filled_from(made)
+
+
+def check_pictures(
+    folder: Path,
+    model: ClipModel,
+    method: Method,
+    known: Sequence[str],
+    forget_classes: Sequence[str],
+) -> None:
+    """Refuse a folder that is of no use, before anything long is done.
+
+    Raises:
+        InputError: if the method uses no pictures of classes to keep, or none of them has a folder.
+    """
+    if not method.uses_retain_set:
+        raise InputError(
+            f"{method.name} uses no pictures of classes to keep. Leave out --retain-from, or "
+            "choose another --method."
+        )
+    gone = {*forget_classes, *model.provenance.forgotten}
+    ImageFolder(folder).check([name for name in known if name not in gone])
 
 
 def read_pictures(folder: Path, classnames: Sequence[str], model: ClipModel) -> RetainSet:

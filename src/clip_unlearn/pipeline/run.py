@@ -26,7 +26,7 @@ from clip_unlearn.pipeline.output import EVIDENCE, save_unlearned, write_evidenc
 from clip_unlearn.pipeline.request import ForgetJob
 from clip_unlearn.pipeline.result import ForgetResult
 from clip_unlearn.pipeline.retain_limit import kept_accuracy, measure_drop
-from clip_unlearn.pipeline.retained import pictures_to_keep
+from clip_unlearn.pipeline.retained import check_pictures, pictures_to_keep
 from clip_unlearn.pipeline.sources import Setting, find_setting
 from clip_unlearn.progress import OnProgress, Progress
 from clip_unlearn.runs import atomic_folder
@@ -59,6 +59,8 @@ def run(
     refuse_forgotten(model, forget_classes)
     setting = setting or find_setting(job, embedded=model.provenance.root in EMBEDDED)
     task = setting.task
+    if job.retain_from is not None:
+        check_pictures(Path(job.retain_from), model, method, task.all_classnames, forget_classes)
     data = prepare(
         setting.source,
         task,
@@ -78,6 +80,7 @@ def run(
             num_forget=len(forget_classes),
             num_classes=len(classifier.classnames),
             num_pictures=len(data.images),
+            watched=job.max_retain_drop is not None,
         )
     )
     clock.lap("loading")
@@ -102,7 +105,9 @@ def run(
             on_progress=log,
         )
     if retain_set is not None and job.max_retain_drop is not None:
-        retain_set, watched = retain_set.hold_out()
+        # a method that is given none must make the same of the class, limit or not
+        uses = method.uses_retain_set
+        retain_set, watched = retain_set.hold_out() if uses else (None, retain_set)
 
     def kept() -> float | None:
         if watched is None:
@@ -136,7 +141,7 @@ def run(
     warnings = (
         *model.warnings,
         *setting.warnings,
-        *(retain_set.warnings if retain_set is not None else ()),
+        *(kept_set.warnings if (kept_set := retain_set or watched) is not None else ()),
         *before.warnings,
         *after.warnings,
     )
