@@ -45,7 +45,8 @@ def court(colours: Job, tmp_path: Path) -> Court:
 
 
 def found(row: dict[str, Any], variant: str, model: str = "unlearned") -> float:
-    return next(a[model] for a in row["attacks"] if a["variant"] == variant)
+    value: float = next(a[model] for a in row["attacks"] if a["variant"] == variant)
+    return value
 
 
 def test_every_fake_fails(court: Court) -> None:

@@ -28,7 +28,7 @@ def teacher_state(name: str, folder: Path) -> dict[str, Tensor]:
         return state
     from clip_unlearn.models.load import load_model
 
-    return load_model(name, device="cpu").network.state_dict()
+    return dict(load_model(name, device="cpu").network.state_dict())
 
 
 def main() -> None:
