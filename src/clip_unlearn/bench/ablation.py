@@ -195,9 +195,13 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
             "text side of the gate",
             _settings(
                 {
-                    f"push {push:g}, {steps} steps": {"text_push": push, "text_steps": steps}
-                    for push in (0.3, 1.0, 3.0)
-                    for steps in (75, 150, 300)
+                    **{
+                        f"push {push:g}, {steps} steps": {"text_push": push, "text_steps": steps}
+                        for push in (0.3, 1.0, 3.0)
+                        for steps in (75, 150, 300)
+                    },
+                    "held in logits": {"text_logit_weight": 10.0},
+                    "held in logits, 300 steps": {"text_logit_weight": 10.0, "text_steps": 300},
                 }
             ),
             "gate",

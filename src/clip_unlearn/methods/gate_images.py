@@ -67,6 +67,8 @@ class GateSettings:
         text_steps: of the text side.
         text_push: weight of moving the class's prompts beside that of holding all others. Raising
             it forgets more surely in the text encoder and harms near classes more; 1 to 20.
+        text_logit_weight: weight of what other prompts' logits of the pictures change by, beside
+            the change of their features; 0 to 30.
         text_learning_rate: of Adam in the text encoder.
         forget_threshold: share of held-out views still recognised by the original's text at which
             rounds end, in [0, 1].
@@ -92,6 +94,7 @@ class GateSettings:
     num_layers: int | None = None
     text_steps: int = 150
     text_push: float = 1.0
+    text_logit_weight: float = 0.0
     text_learning_rate: float = 2e-4
     forget_threshold: float = 0.05
 

@@ -91,8 +91,11 @@ def forget_in_text(
         seen = torch.randint(len(pictures), (PICTURES_A_STEP,), generator=generator)
         seen = seen.to(model.device)
         over = (pictures[seen] @ features[: len(own)].T - limit[seen, None]).clamp_min(0)
-        moved = (features[len(own) :] - pool.features[rows[len(own) :]]).square().sum(1)
-        return settings.text_push * over.square().mean() + moved.mean()
+        moved = features[len(own) :] - pool.features[rows[len(own) :]]
+        error = moved.square().sum(1)
+        if settings.text_logit_weight:
+            error = error + settings.text_logit_weight * (moved @ pictures[seen].T).square().mean(1)
+        return settings.text_push * over.square().mean() + error.mean()
 
     descend(
         chosen_parameters(settings, model, "text", encoder.layers, loss),
