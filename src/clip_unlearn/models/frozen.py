@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -65,6 +66,32 @@ def frozen_image_encoder(
         return found
 
     return features
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeanModel(ClipModel):
+    """A model that encodes images by a frozen copy of its encoder.
+
+    Attributes:
+        lean: what `frozen_image_encoder` gives.
+    """
+
+    lean: Callable[[Tensor], Tensor]
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Image features `(B, D)`, not normalised, of pixels `(B, 3, size, size)` in [0, 1]."""
+        return self.lean(images)
+
+
+def lean_model(model: ClipModel, dtype: torch.dtype | None = None) -> LeanModel:
+    """The model with a frozen image encoder.
+
+    Args:
+        model: in evaluation mode.
+        dtype: of the computation; `fast_dtype` of the model's device where it is not given.
+    """
+    own = {field.name: getattr(model, field.name) for field in fields(ClipModel)}
+    return LeanModel(**own, lean=frozen_image_encoder(model, dtype))
 
 
 def frozen_trunk(

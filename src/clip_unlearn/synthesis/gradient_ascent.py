@@ -20,6 +20,7 @@ from clip_unlearn.errors import (
     unknown_name,
 )
 from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.frozen import lean_model
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.progress import OnProgress, Progress, ignore
 from clip_unlearn.synthesis.acceptance import accepts, lowered, rescale
@@ -149,7 +150,8 @@ class GradientAscent:
             NonFiniteError: if the model gives NaN or infinity.
         """
         started = time.monotonic()
-        ascent = _Rounds(self, model, classifier, forget_class, generator, on_progress)
+        lean = lean_model(model, torch.float32)  # accepts what the published code would
+        ascent = _Rounds(self, lean, classifier, forget_class, generator, on_progress)
         floor = self.floor
         while ascent.missing > 0:
             missing = ascent.missing
@@ -268,19 +270,20 @@ class _Rounds:
                 self.model, live, shifts, self.class_embeddings, self.index, iteration=iteration
             )
             if settings.check_apart:
-                pictures = rescale(settings.pixels(moved))
-                accepted = self._check(pictures, floor)
+                accepted = self._check(rescale(settings.pixels(moved)), floor)
             else:
-                pictures = settings.pixels(cyclic_shift(live, shifts))  # as the model saw them
-                # the start is noise: nothing was synthesised yet, whatever the model sees in it
+                # whatever the model sees in the start, nothing was synthesised yet
                 accepted = self._accepts(cosines, floor) & (iteration > 0)
             if accepted.any():
-                self.found.append(pictures[accepted])
-            live = moved[~accepted]
+                found = moved if settings.check_apart else cyclic_shift(live, shifts)
+                pictures = settings.pixels(found[accepted])  # as the model saw them
+                self.found.append(rescale(pictures) if settings.check_apart else pictures)
+                moved = moved[~accepted]
+            live = moved
             self.iterations += 1
-            found = settings.num_images - self.missing
-            steps, stage = settings.num_iterations, f"floor {floor:g}"
-            self.on_progress(Progress("synthesis", iteration + 1, steps, stage, accepted=found))
+            done, steps = settings.num_images - self.missing, settings.num_iterations
+            stage = f"floor {floor:g}"
+            self.on_progress(Progress("synthesis", iteration + 1, steps, stage, accepted=done))
             if len(live) == 0:
                 return
 
