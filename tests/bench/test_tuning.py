@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from tests.bench.conftest import recipe
 
 from clip_unlearn.bench.entrants import Recipe, label_of, parse_recipe, refuse_namesakes
 from clip_unlearn.bench.store import read_rows
-from clip_unlearn.bench.summary import summarise
+from clip_unlearn.bench.summary import Summary, summarise
 from clip_unlearn.bench.tuning import best_of, read_trials, trial_name, trials_of, tried_classes
 from clip_unlearn.data.emoji import load_emoji
 from clip_unlearn.errors import UnknownNameError
@@ -46,6 +47,16 @@ def test_classes_are_one_a_group_and_tuning_classes_all() -> None:
     names = tried_classes(emoji)
     assert len({emoji[name].group for name in names}) == len(names) == 4
     assert set(names) <= set(emoji.lists["tuning"])
+
+
+def test_a_method_that_attacks_undo_is_chosen_by_what_it_is_made_for(
+    summary: Callable[..., Summary],
+) -> None:
+    idle = summary("idle", robust_score=[0.2], score=[0.19])
+    thorough = summary("thorough", robust_score=[0.21], score=[0.01])
+    assert best_of([idle, thorough]) is thorough
+    able = summary("able", robust_score=[0.1], score=[0.09])
+    assert best_of([idle, thorough, able]) is able
 
 
 @pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/")), ids=lambda folder: folder.name)

@@ -43,6 +43,23 @@ def test_it_is_the_mean_of_each_picture_s_squared_slope(
         assert float(fisher[entry]) == pytest.approx(wanted, rel=0.05, abs=1e-6)
 
 
+def test_in_batches_it_is_the_square_of_their_mean_slope(
+    trained_model: Callable[[str], ClipModel], requested: Callable[..., UnlearnRequest]
+) -> None:
+    model = trained_model("resnet")
+    task = ZeroShotTask.of(SelectiveDampening(), model, requested(model, "red"))
+    pictures = task.retain.drawn(3, generator=torch.Generator().manual_seed(0))
+    bias, slopes = model.network.get_parameter(BIAS), []
+    with gradients_for(model.network, [BIAS]):
+        for rows in ([0, 1], [2]):
+            loss = task.cross_entropy(pictures[torch.tensor(rows)])
+            slopes.append(torch.autograd.grad(loss, [bias])[0])
+        fisher = diagonal_fisher(
+            task, {BIAS: bias}, pictures, batch_size=2, stage="", on_progress=lambda _: None
+        )[BIAS]
+    torch.testing.assert_close(fisher, (2 * slopes[0] ** 2 + slopes[1] ** 2) / 3)
+
+
 def test_drawn_labels_follow_the_model_s_answers(
     trained_model: Callable[[str], ClipModel], requested: Callable[..., UnlearnRequest]
 ) -> None:

@@ -90,6 +90,25 @@ def test_no_embedding_and_no_vector_is_a_layer(trained_model: Trained) -> None:
     assert not any("embedding" in name or name.endswith("bias") for name in names)
 
 
+def test_one_encoder_alone_may_be_stepped_on_and_further_names_may_count(
+    trained_model: Trained, requested: Requested
+) -> None:
+    model = trained_model("vit")
+    both = set(candidate_layers(model))
+    visual, text = (set(candidate_layers(model, [side])) for side in ("visual", "text"))
+    assert visual | text == both and not visual & text and visual and text
+    request = requested(model, "red")
+    for side in ("visual", "text"):
+        edit = SingleLayerGradient(sides=(side,)).fit(model, request, generator=seeded())
+        assert {name.startswith("visual.") for name in edit.tensors} == {side == "visual"}
+    strict = SingleLayerGradient(sides=("visual",), among=2)
+    lengths = [
+        max(s["length"] for s in method.fit(model, request, generator=seeded()).provenance["steps"])
+        for method in (SingleLayerGradient(sides=("visual",)), strict)
+    ]
+    assert lengths[1] > lengths[0]
+
+
 def test_pictures_to_keep_are_of_different_classes(
     trained_model: Trained, requested: Requested
 ) -> None:

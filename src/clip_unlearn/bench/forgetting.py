@@ -32,7 +32,7 @@ from clip_unlearn.synthesis.catalog import Synthesizer
 from clip_unlearn.synthesis.retain import load_retain_set
 from clip_unlearn.synthesis.sets import ForgetSet, RetainSet, SynthesisReport
 
-REAL_RETAINED = 2  # pictures a class: as many as a synthetic retain set has
+REAL_RETAINED = 8  # pictures a class: as many as the synthetic retain sets that ship have
 _NOTE = "clip_unlearn"
 
 

@@ -14,7 +14,8 @@ from clip_unlearn.bench.summary import Summary
 from clip_unlearn.data.emoji import EmojiBenchmark
 from clip_unlearn.errors import unknown_name
 
-OBJECTIVE = "robust_score"
+OBJECTIVE, FALLBACK = "robust_score", "score"
+NOTHING_DONE = 0.19  # both scores of a model that is as before are 0.2
 
 
 @cache
@@ -54,16 +55,31 @@ def tried_classes(emoji: EmojiBenchmark) -> tuple[str, ...]:
 
 
 def best_of(summaries: Sequence[Summary]) -> Summary | None:
-    """The trial with the lowest `robust_score`; of equals, the first in the table."""
-    scored = [summary for summary in summaries if OBJECTIVE in summary.figures]
-    return min(scored, key=lambda one: one.figures[OBJECTIVE].value, default=None)
+    """The trial with the lowest `robust_score`; of equals, the first in the table.
+
+    Where no trial has a lower one than doing nothing, it would be the one that does the least: a
+    method that leaves the image encoder as it is has the same first term in all trials. The lowest
+    `score` then decides, which such a method is made for.
+    """
+    scored = [summary for summary in summaries if {OBJECTIVE, FALLBACK} <= summary.figures.keys()]
+    able = [one for one in scored if one.figures[OBJECTIVE].value < NOTHING_DONE]
+    figure = OBJECTIVE if able else FALLBACK
+    return min(able or scored, key=lambda one: one.figures[figure].value, default=None)
 
 
 def _frozen(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
+    return {name: _plain(value) for name, value in settings.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return None if value == "never" else value  # TOML has no null
 
 
 def _word(value: Any) -> str:
     if isinstance(value, tuple):
         return "+".join(value)
+    if value is None:
+        return "never"
     return f"{value:g}" if isinstance(value, float) else str(value).lower()

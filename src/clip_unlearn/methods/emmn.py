@@ -2,7 +2,9 @@
 
 Tarun et al., Fast Yet Effective Machine Unlearning (UNSIR, arXiv 2111.08947). No picture of the
 class is needed: noise is optimised to be as far from the class as the model can say, an impair step
-trains it under the class's name among pictures to keep, and a repair step trains those alone.
+trains it under the class's name among pictures to keep, and a repair step trains those alone. EMMN
+(Chundawat et al., arXiv 2201.05629) is the same with error-*minimising* noise for pictures to keep:
+such pictures, made out of the model to be recognised, are what a synthetic retain set is.
 """
 
 from __future__ import annotations
@@ -52,7 +54,8 @@ class ErrorMaximisingNoise:
 
     Note:
         Noise is in CLIP's normalisation, as in the paper's own, and not held to valid pixels. The
-        loss that it maximises is the zero-shot cross-entropy. `paper` has the published settings,
+        loss that it maximises is the zero-shot cross-entropy. Batch norms stay in evaluation mode.
+        `paper` has the published settings,
         made for a small network trained at the same high rates.
     """
 

@@ -17,31 +17,35 @@ def diagonal_fisher(
     parameters: Mapping[str, Parameter],
     pictures: Labelled,
     *,
+    batch_size: int = 1,
     stage: str,
     on_progress: OnProgress,
 ) -> dict[str, Tensor]:
     """Mean over pictures of the squared gradient of the log-likelihood of their labels.
 
     With the pictures' own labels it is the empirical Fisher; with labels drawn from the model's
-    answers an unbiased estimate of the true one. Batch-wise gradients would not do: the square of a
-    mean is not the mean of squares.
+    answers an unbiased estimate of the true one. In batches it is neither, since the square of a
+    mean is not the mean of squares: what the pictures of a batch have in common counts for more.
 
     Args:
         task: whose model answers.
         parameters: by name; they must require gradients.
         pictures: one or more.
+        batch_size: pictures whose mean gradient is squared.
         stage: what this is called in progress reports.
-        on_progress: is told of every picture.
+        on_progress: is told of every batch.
     """
     weights = list(parameters.values())
     totals = [torch.zeros_like(weight) for weight in weights]
-    for row in range(len(pictures)):
-        loss = task.cross_entropy(pictures[torch.tensor([row])])
+    done = 0
+    for rows in torch.arange(len(pictures)).split(batch_size):
+        loss = task.cross_entropy(pictures[rows])
         gradients = torch.autograd.grad(loss, weights, allow_unused=True)
         for total, gradient in zip(totals, gradients, strict=True):
             if gradient is not None:
-                total.addcmul_(gradient, gradient)
-        on_progress(Progress("forgetting", row + 1, len(pictures), stage))
+                total.addcmul_(gradient, gradient, value=len(rows))
+        done += len(rows)
+        on_progress(Progress("forgetting", done, len(pictures), stage))
     return {n: total / len(pictures) for n, total in zip(parameters, totals, strict=True)}
 
 

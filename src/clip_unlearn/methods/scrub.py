@@ -89,6 +89,7 @@ class Scrub:
                 "decay_epoch": 3,
                 "max_norm": None,
                 "forget_batch": 512,
+                "retain_batch": 256,
             },
         }
     )

@@ -30,9 +30,9 @@ from clip_unlearn.methods.zero_shot_task import (
 )
 from clip_unlearn.models.clip import ClipModel, image_features
 from clip_unlearn.models.edit import Edit
+from clip_unlearn.models.layers import Side
 from clip_unlearn.models.zero_shot import accuracy
 from clip_unlearn.progress import OnProgress, Progress, ignore
-from clip_unlearn.templates import EVALUATION_TEMPLATE
 
 _NOT_LAYERS = ("embedding", "pos_embed")
 
@@ -66,18 +66,23 @@ class SingleLayerGradient:
         first_step: the first length tried, as the gradient's length over the layer's.
         num_retain: pictures to keep that are drawn, each of another class, for the gradient of what
             is kept and for comparing layers.
+        among: a picture is recognised if the class is among so many first names; 1 or 5.
+        sides: encoders that the layer may be of. A layer of the text encoder forgets nothing in
+            the image encoder.
 
     Note:
         A layer is a tensor of two or more dimensions that is no embedding. The paper shows the
         front of each encoder and evaluates the layers on it; here the one is taken that forgets
-        and keeps the most of the drawn pictures. Its search wants none recognised among the first
-        five names; here it is the share ranked first.
+        and keeps the most of the drawn pictures. Its search, and `paper`, want none recognised
+        among the first five names.
     """
 
     forget_threshold: float = 0.1
     search_steps: int = 10
     first_step: float = 0.1
     num_retain: int = 256
+    among: int = 1
+    sides: tuple[Side, ...] = ("visual", "text")
 
     name: ClassVar[str] = "slug"
     data_seen: ClassVar[tuple[str, ...]] = ("forget", "retain")
@@ -85,12 +90,14 @@ class SingleLayerGradient:
     uses_retain_set: ClassVar[bool] = True
     uses_heldout_images: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {"default": {}, "paper": {"forget_threshold": 0.0}}
+        {"default": {}, "paper": {"forget_threshold": 0.0, "among": 5}}
     )
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
-        require_counts(search_steps=self.search_steps, num_retain=self.num_retain)
+        require_counts(search_steps=self.search_steps, num_retain=self.num_retain, among=self.among)
+        if not self.sides:
+            raise InputError("sides is empty. Give visual, text or both.")
         if not self.first_step > 0:
             raise InputError(f"first_step is {self.first_step}. Give more than 0.")
 
@@ -114,7 +121,7 @@ class SingleLayerGradient:
         """
         task = ZeroShotTask.of(self, model, request)
         retain = one_a_class(task.retain, self.num_retain, generator=generator)
-        layers = candidate_layers(model)
+        layers = candidate_layers(model, self.sides)
 
         def train(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
             up = gradients(forget_loss(task), parameters)
@@ -158,7 +165,7 @@ class SingleLayerGradient:
             request, model = task.request, task.model
             now = refreshed(model, request.classifier, text_moved=text_moved)
             return max(
-                synthetic_accuracy(model, s.images, s.forget_class, now)
+                synthetic_accuracy(model, s.images, s.forget_class, now, among=self.among)
                 for s in request.forget_sets
             )
 
@@ -178,12 +185,16 @@ class SingleLayerGradient:
         return Step(layer, chosen, left, kept)
 
 
-def candidate_layers(model: ClipModel) -> dict[str, Parameter]:
-    """Tensors of both encoders that a step may be taken on, by name."""
+def candidate_layers(
+    model: ClipModel, sides: Sequence[Side] = ("visual", "text")
+) -> dict[str, Parameter]:
+    """Tensors of some encoders that a step may be taken on, by name."""
     return {
         name: parameter
         for name, parameter in model.network.named_parameters()
-        if parameter.ndim > 1 and not any(part in name for part in _NOT_LAYERS)
+        if parameter.ndim > 1
+        and not any(part in name for part in _NOT_LAYERS)
+        and ("visual" if name.startswith("visual.") else "text") in sides
     }
 
 
@@ -198,7 +209,8 @@ def one_a_class(pictures: Labelled, count: int, *, generator: torch.Generator) -
 def _features(task: ZeroShotTask, pictures: Labelled) -> tuple[Tensor, Tensor]:
     """Features of pictures and of their classes' prompts, both `(B, D)` and of unit norm."""
     model, names = task.model, task.known.classnames
-    prompts = [EVALUATION_TEMPLATE.format(names[row]) for row in pictures.labels.tolist()]
+    template = task.known.templates[0]
+    prompts = [template.format(names[row]) for row in pictures.labels.tolist()]
     images = model.encode_image(pictures.images.to(model.device))
     text = model.encode_text(model.tokenizer(prompts))
     return F.normalize(images.float(), dim=-1), F.normalize(text.float(), dim=-1)

@@ -39,16 +39,20 @@ class SelectiveDampening:
             what is kept (the paper's alpha). Raising it dampens fewer weights; 1 to 100.
         dampening: raising it dampens less (the paper's lambda); 0.1 to 1.
         num_pictures: the most pictures that each Fisher is averaged over; a matter of time.
+        fisher_batch: pictures whose mean gradient is squared. Raising it selects more, where the
+            class's pictures pull the same way; 1 to 64.
 
     Note:
         The paper compares with the Fisher of all training data, the class among them. Its share
-        there is small, and the retain set stands for it. The Fisher is the mean of each picture's
-        squared gradient, as the paper has it; its code squares the gradients of batches.
+        there is small, and the retain set stands for it. By the paper's text the Fisher is the mean
+        of each picture's squared gradient; its code, which `paper` follows, squares the gradients
+        of batches.
     """
 
     selection: float = 5.0
     dampening: float = 0.3
     num_pictures: int = 256
+    fisher_batch: int = 1
 
     name: ClassVar[str] = "ssd"
     data_seen: ClassVar[tuple[str, ...]] = ("forget", "retain")
@@ -58,14 +62,14 @@ class SelectiveDampening:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
             "default": {},
-            "paper": {"selection": 10.0, "dampening": 1.0},
-            "paper_vit": {"selection": 5.0, "dampening": 1.0},
+            "paper": {"selection": 10.0, "dampening": 1.0, "fisher_batch": 64},
+            "paper_vit": {"selection": 5.0, "dampening": 1.0, "fisher_batch": 64},
         }
     )
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
-        require_counts(num_pictures=self.num_pictures)
+        require_counts(num_pictures=self.num_pictures, fisher_batch=self.fisher_batch)
         if min(self.selection, self.dampening) < 0:
             raise InputError(
                 f"selection and dampening are {self.selection} and {self.dampening}. "
@@ -98,7 +102,14 @@ class SelectiveDampening:
 
         def train(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
             of_forget, of_retain = (
-                diagonal_fisher(task, parameters, pictures, stage=stage, on_progress=on_progress)
+                diagonal_fisher(
+                    task,
+                    parameters,
+                    pictures,
+                    batch_size=self.fisher_batch,
+                    stage=stage,
+                    on_progress=on_progress,
+                )
                 for pictures, stage in ((forget, "Fisher, class"), (retain, "Fisher, others"))
             )
             dampened, entries = 0, 0

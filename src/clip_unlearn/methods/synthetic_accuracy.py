@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from clip_unlearn.models.clip import ClipModel, image_features
-from clip_unlearn.models.zero_shot import ZeroShotClassifier, accuracy, build_classifier
+from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
 
 
 def refreshed(
@@ -22,7 +22,12 @@ def refreshed(
 
 
 def synthetic_accuracy(
-    model: ClipModel, images: Tensor, forget_class: str, classifier: ZeroShotClassifier
+    model: ClipModel,
+    images: Tensor,
+    forget_class: str,
+    classifier: ZeroShotClassifier,
+    *,
+    among: int = 1,
 ) -> float:
     """Share of a class's images that are classified as that class, in [0, 1].
 
@@ -31,6 +36,8 @@ def synthetic_accuracy(
         images: `(N, 3, S, S)`, pixels in [0, 1], not normalised.
         forget_class: the class of all of them.
         classifier: over the task's classes.
+        among: how many of the first names may be the class's.
     """
-    labels = torch.full((len(images),), classifier.index(forget_class))
-    return accuracy(image_features(model, images), labels, classifier)
+    logits = classifier.logits(image_features(model, images))
+    own = logits[:, [classifier.index(forget_class)]]
+    return float((torch.gt(logits, own).sum(1) < among).double().mean())
