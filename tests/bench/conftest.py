@@ -11,10 +11,11 @@ import pytest
 from tests.conftest import ColourFiles
 
 from clip_unlearn.bench.entrants import Recipe
+from clip_unlearn.bench.pooling import Pooled
 from clip_unlearn.bench.resampling import limits
 from clip_unlearn.bench.speed.scene import Scene
 from clip_unlearn.bench.speed.shapes import Shape
-from clip_unlearn.bench.summary import Pooled, Summary
+from clip_unlearn.bench.summary import Summary
 from clip_unlearn.methods.catalog import methods
 from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.models.clip import ClipModel

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import linecache
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -102,3 +103,47 @@ def test_a_method_of_this_package_reaches_the_models_that_it_edits() -> None:
     code = CodeHashes()
     assert code.of(Finetune) == CodeHashes().of(Finetune)
     assert code.of(Finetune) != code.of(Leace)
+
+
+SETTINGS = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True)
+class Base:
+    rate: float = 0.5
+
+
+@dataclass(frozen=True)
+class Settings(Base):
+    steps: int = 3
+    name: ClassVar[str] = "one"
+    presets: ClassVar[dict] = {"default": {}}
+
+    def run(self, x):
+        return x * self.rate + self.steps
+"""
+
+
+def test_values_of_settings_do_not_count_since_they_are_kept_beside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    path = tmp_path / "settings_of_the_code_tests.py"
+
+    def one(old: str = "", new: str = "") -> str:
+        path.write_text(SETTINGS.replace(old, new) if old else SETTINGS)
+        sys.modules.pop(path.stem, None)
+        importlib.invalidate_caches()
+        linecache.checkcache()
+        return CodeHashes().of(importlib.import_module(path.stem).Settings)
+
+    before = one()
+    assert one("0.5", "0.7") == before  # of a base
+    assert one("= 3", "= 4") == before
+    assert one('{"default": {}}', '{"default": {}, "more": {}}') == before
+    assert one('"one"', '"two"') != before
+    assert one("x * self.rate", "x / self.rate") != before

@@ -183,6 +183,29 @@ def test_two_entrants_of_one_name_are_refused(colours: Job) -> None:
         Protocol((recipe("nullspace"),) * 2, (colours,), ("red",))
 
 
+def test_what_would_share_a_file_is_refused(colours: Job) -> None:
+    one = (recipe("nullspace"),)
+    with pytest.raises(InputError, match=r"'C\+\+' and 'C#' would be in one file, c\."):
+        Protocol(one, (colours,), ("C++", "C#"))
+    elsewhere = dataclasses.replace(colours, model=f"elsewhere/{Path(str(colours.model)).name}")
+    with pytest.raises(InputError, match="would be in one file"):
+        Protocol(one, (colours, elsewhere), ("red",))
+
+
+def test_a_bug_in_one_method_does_not_end_the_others(bench: Bench) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Broken(TextProjection):
+        def fit(self, *_: object, **__: object) -> Any:
+            raise ZeroDivisionError("by nothing")
+
+    broken = recipe("text_projection", method=Broken(), preset="broken")
+    outcome = bench(broken, recipe("nullspace"))
+    assert [row["method"] for row in outcome.rows] == ["nullspace"]
+    assert outcome.warnings == (
+        "text_projection:broken, red, seed 0: a bug: ZeroDivisionError: by nothing",
+    )
+
+
 def test_the_whole_task_at_once_has_results_of_its_own(bench: Bench) -> None:
     (one,) = bench(recipe("nullspace")).rows
     (whole,) = bench(recipe("nullspace"), whole_task=True).rows
@@ -198,7 +221,7 @@ def test_summaries_agree_with_the_rows_and_the_page_is_the_same_again(
     assert warnings == ()
     for one in summaries:
         rows = [row for row in outcome.rows if row["method"] == one.method]
-        for figure in ("forget_accuracy", "image_side_accuracy", "robust_score"):
+        for figure in ("forget_accuracy", "image_side_accuracy", "score"):
             mean = sum(row[figure] for row in rows) / 2
             assert one.figures[figure].value == pytest.approx(mean), figure
         kept = sum(row["retain_accuracy"] for row in rows)

@@ -32,6 +32,14 @@ def test_differences_are_paired_however_wide_each_figure_spreads(summary: Made) 
     assert winner("score", [one, other]) is one
 
 
+def test_who_wins_beats_every_other_one(summary: Made) -> None:
+    best = summary("best", score=[0.10, 0.11, 0.10])
+    near = summary("near", score=[0.15, 0.16, 0.15])
+    noisy = summary("noisy", score=[0.05, 0.50, 0.05])
+    assert winner("score", [best, near]) is best
+    assert winner("score", [best, near, noisy]) is None
+
+
 def test_the_oracle_does_not_compete_and_one_alone_does_not_win(summary: Made) -> None:
     oracle, one = summary("retrain", score=FAR_BELOW), summary("one", score=FAR)
     assert winner("score", [oracle, one]) is None
@@ -80,4 +88,5 @@ def test_csv_and_json_hold_the_same_figures_and_nothing_for_what_is_missing(summ
     (row,) = as_json([one])
     assert float(line["score"]) == row["score"] == pytest.approx(0.6)
     assert float(line["score_high"]) == row["intervals"]["score"][1]
+    assert line.keys() >= {"retain_kept", "retain_kept_low"}  # a ratio is no accuracy
     assert line["tug_of_war"] == "" and row["tug_of_war"] is None

@@ -108,3 +108,17 @@ def test_settings_are_chosen_on_validation_pictures_and_never_see_the_test_ones(
     assert set(keys(chosen, "test")) == set(keys(reported, "validation"))
     assert not set(keys(chosen, "test")) & set(keys(reported, "test"))
     assert keys(chosen, "train") == keys(reported, "train")
+
+
+def test_of_a_tuning_class_test_pictures_are_measured_on_as_well() -> None:
+    name = load_emoji().lists["tuning"][0]
+    chosen = find_setting(Job(name, measured_on="validation"), embedded=True).source
+    names = ["rocket", name, "sushi"]
+    found, plain = chosen.pictures(names, ["test"]), load_emoji().pictures(names, ["validation"])
+    own = load_emoji().pictures([name], ["test", "validation"])
+    by_name = [
+        {key for key, label in zip(p.keys, p.labels, strict=True) if label == 1}
+        for p in (found, plain)
+    ]
+    assert by_name[0] == set(own.keys) > by_name[1]
+    assert len(found) == len(plain) + len(load_emoji().pictures([name], ["test"]))

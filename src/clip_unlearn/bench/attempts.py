@@ -49,7 +49,7 @@ def fit_recipe(
         seed=seed,
         keep=task.all_classnames,
     )
-    shared = recipe.shares_space
+    peak, shared = peak_resident_bytes() - cache.memory, recipe.shares_space
     with done.edit.applied(stage.model) as model:
         after = evaluate(model, stage.data, original=stage.original, shared_space=shared)
     return after.answers, {
@@ -57,7 +57,7 @@ def fit_recipe(
         "seconds": done.seconds,
         "synthesis_seconds": done.synthesis_seconds,
         "pictures": done.pictures,
-        "peak_memory_bytes": max(done.synthesis_peak, peak_resident_bytes() - cache.memory),
+        "peak_memory_bytes": max(done.synthesis_peak, peak),
         "shared_space": shared,
         "left_out": [],
     }

@@ -5,6 +5,7 @@ They share a process, so the peak memory of a later seed is never below that of 
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ COLUMNS = (
     *FIGURES,
     *("score", "robust_score", "tug_of_war", "seconds", "peak_memory_bytes"),
 )
+log = logging.getLogger(__name__)
 _LONE = "tug_of_war and oracle_distance need an oracle that never saw the class."
 
 
@@ -125,6 +127,9 @@ def run_batch(batch: Batch) -> tuple[str, ...]:
             _run_cell(batch, stage, seed, cache)
         except ClipUnlearnError as error:
             failures.append(f"{named}, seed {seed}: {error}")
+        except Exception as error:  # somebody else's method must not end the others' cells
+            log.exception("%s, seed %d", named, seed)
+            failures.append(f"{named}, seed {seed}: a bug: {type(error).__name__}: {error}")
     return tuple(failures)
 
 
@@ -173,6 +178,7 @@ def _run_cell(batch: Batch, stage: Stage, seed: int, cache: SetCache) -> None:
             "seed": seed,
             "preset": entrant.preset,
             "data": entrant.source,
+            "split": batch.job.measured_on,
             "whole_task": batch.whole_task,
             **facts,
             "device": str(stage.model.device),

@@ -3,12 +3,14 @@
 A version number on each method would have to be raised by hand, for each change in anything that
 the method calls; forgotten once, it passes old figures off as new ones. So the definitions that a
 function or class reaches are hashed instead: in its own package and in this one, by name. Comments,
-docstrings, layout and messages of errors do not count, nor do definitions that it never names.
+docstrings, layout and messages of errors do not count, nor do definitions that it never names, nor
+what is kept beside the hash: settings of the class that is asked about.
 """
 
 from __future__ import annotations
 
 import ast
+import copy
 import hashlib
 import inspect
 import sys
@@ -41,15 +43,23 @@ class CodeHashes:
 
     def __init__(self) -> None:
         self._sources: dict[str, _Source] = {}
+        self._found: dict[tuple[Any, ...], str] = {}
 
     def of(self, *things: Any) -> str:
         """Hash of what some functions or classes do.
 
         Args:
-            things: functions, or classes of frozen settings.
+            things: functions, or classes of frozen settings: values of their fields, presets and
+                decorators don't count, those of their bases neither.
         """
+        if things not in self._found:
+            self._found[things] = self._hash(things)
+        return self._found[things]
+
+    def _hash(self, things: tuple[Any, ...]) -> str:
         packages = {_OWN, *(thing.__module__.split(".")[0] for thing in things)}
         waiting = [(thing.__module__, thing.__name__) for thing in things]
+        settings = set(waiting)
         seen: dict[tuple[str, str], list[str]] = {}
         while waiting:
             module, name = waiting.pop()
@@ -57,6 +67,15 @@ class CodeHashes:
                 continue
             source = self._source(module)
             nodes = source.defined.get(name, [])
+            if (module, name) in settings:
+                settings |= {
+                    source.imported.get(base.id, (module, base.id))
+                    for node in nodes
+                    if isinstance(node, ast.ClassDef)
+                    for base in node.bases
+                    if isinstance(base, ast.Name)
+                }
+                nodes = [_without_settings(node) for node in nodes]
             seen[module, name] = [ast.unparse(node) for node in nodes]
             names = {used for node in nodes for used in _names(node)} | {name}
             waiting += [(module, used) for used in names if used in source.defined]
@@ -87,6 +106,19 @@ class _Bare(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         alone = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if alone else self.generic_visit(node)
+
+
+def _without_settings(node: ast.stmt) -> ast.stmt:
+    """A class of settings without their values, its presets and its decorators."""
+    if not isinstance(node, ast.ClassDef):
+        return node
+    bare = copy.deepcopy(node)
+    bare.decorator_list = []
+    for part in bare.body:
+        if isinstance(part, ast.AnnAssign):
+            name, kind = ast.unparse(part.target), ast.unparse(part.annotation)
+            part.value = part.value if name != "presets" and "ClassVar" in kind else None
+    return bare
 
 
 def _read(module: ModuleType) -> _Source:

@@ -10,7 +10,13 @@ from typing import Any
 from clip_unlearn.audit.base import Attack
 from clip_unlearn.audit.run import choose_attacks
 from clip_unlearn.bench.code import CodeHashes
-from clip_unlearn.bench.entrants import Entrant, folder_of, label_of, refuse_namesakes
+from clip_unlearn.bench.entrants import (
+    Entrant,
+    folder_of,
+    label_of,
+    refuse_namesakes,
+    refuse_shared_files,
+)
 from clip_unlearn.bench.fakes import KINDS, Fake
 from clip_unlearn.bench.fingerprints import digest, entrant_parts, original_key
 from clip_unlearn.bench.oracle import Oracle, find_oracle
@@ -51,6 +57,8 @@ class Docket:
     def __post_init__(self) -> None:
         """Refuse namesakes, unknown attacks, and a docket of nothing."""
         refuse_namesakes(self.defendants)
+        refuse_shared_files([job.model_name for job in self.jobs], model_slug)
+        refuse_shared_files(self.forget_classes, slug)
         choose_attacks(self.attacks)
         if not (self.defendants and self.jobs and self.forget_classes and self.seeds):
             raise InputError("There is nothing to audit: give a method, a fake or a checkpoint.")

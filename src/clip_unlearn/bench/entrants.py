@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from clip_unlearn.errors import InputError
+from clip_unlearn.errors import InputError, shown
 from clip_unlearn.methods.base import Method, settings_of
 from clip_unlearn.methods.catalog import methods
 from clip_unlearn.methods.retrain import Retrain
@@ -175,3 +175,23 @@ def refuse_namesakes(entrants: Sequence[Named]) -> None:
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
         raise InputError(f"{twice[0]} is given twice. Give each method and checkpoint once.")
+
+
+def refuse_shared_files(names: Sequence[str], file_of: Callable[[str], str]) -> None:
+    """Refuse two names of models or classes whose results would be in one file.
+
+    Args:
+        names: each once.
+        file_of: what the file is called.
+
+    Raises:
+        InputError: naming both.
+    """
+    owners: dict[str, str] = {}
+    for name in names:
+        other = owners.setdefault(file_of(name), name)
+        if other != name or names.count(name) > 1:
+            raise InputError(
+                f"Results of {shown(other)} and {shown(name)} would be in one file, "
+                f"{file_of(name)}. Run them apart, each with its own --output."
+            )

@@ -5,27 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from clip_unlearn.bench.code import CodeHashes
 from clip_unlearn.bench.entrants import Entrant, Recipe
+from clip_unlearn.bench.forgetting import real_retain_set, real_set
 from clip_unlearn.bench.oracle import Oracle
 from clip_unlearn.data.emoji import load_emoji
 from clip_unlearn.data.published.source import find_published
 from clip_unlearn.evaluation.data import prepare
-from clip_unlearn.evaluation.zero_shot import evaluate
+from clip_unlearn.evaluation.pixels import encode_rows
+from clip_unlearn.evaluation.questions import ask
 from clip_unlearn.models.clip import ClipModel, weights_sha256
+from clip_unlearn.models.zero_shot import build_classifier
 from clip_unlearn.pipeline.forget_sets import make_forget_sets
 from clip_unlearn.pipeline.request import Job
+from clip_unlearn.pipeline.run import HELD_OUT
 from clip_unlearn.pipeline.sources import Setting
 from clip_unlearn.synthesis.retain import load_retain_set
 
 
 def original_key(job: Job, model: ClipModel, setting: Setting, code: CodeHashes) -> str:
     """Of what the original answers: its weights, the task, the pictures, and how it is asked."""
-    weights, asking = weights_sha256(model.network), code.of(prepare, evaluate)
-    return digest([weights, _pictures(job, setting), asking])
+    weights = weights_sha256(model.network)
+    settings = [model.config, asdict(model.preprocess)]
+    asking = code.of(prepare, ask, encode_rows, build_classifier, ClipModel)
+    return digest([weights, settings, _pictures(job, setting), asking])
 
 
 def entrant_parts(
@@ -46,12 +53,17 @@ def entrant_parts(
     """
     if not isinstance(entrant, Recipe):
         return [entrant.name, _files_sha256(Path(entrant.folder_of(forget_class)))]
-    things: list[Any] = [type(entrant.method), make_forget_sets, load_retain_set]
+    things: list[Any] = [type(entrant.method)]
+    if entrant.source == "real":
+        things += [real_set, real_retain_set]
     if entrant.wants_synthesis:
-        things.append(type(entrant.synthesizer))
+        things += [make_forget_sets, type(entrant.synthesizer)]
+    made = entrant.method.uses_retain_set and entrant.source == "synthetic"
+    if made:
+        things.append(load_retain_set)
     own = None if entrant.shares_space or oracle is None else oracle.sha256
-    kept = retain_sha256 if entrant.method.uses_retain_set else None
-    return [entrant.settings(), code.of(*things), own, kept]
+    kept = retain_sha256 if made else None
+    return [HELD_OUT, entrant.settings(), code.of(*things), own, kept]
 
 
 def digest(parts: Sequence[Any]) -> str:

@@ -157,7 +157,7 @@ def forget(
             none = torch.zeros(0, 3, size, size)
             own = ForgetSet(name, none, none, recipe.source)
         elif recipe.source == "real":
-            own = _real_set(source, name, model)
+            own = real_set(source, name, model)
         else:
             own, bytes_taken = cache.get(recipe.synthesizer, model, classifier, name, seed=seed)
             peak = max(peak, bytes_taken)
@@ -168,7 +168,7 @@ def forget(
     if recipe.method.uses_retain_set:
         gone = {*forget_classes, *model.provenance.forgotten}
         retain = (
-            _real_retain_set(source, [name for name in keep if name not in gone], model)
+            real_retain_set(source, [name for name in keep if name not in gone], model)
             if recipe.source == "real"
             else load_retain_set(model, classifier, forget_classes)
         )
@@ -187,7 +187,12 @@ def forget(
     )
 
 
-def _real_set(source: PictureSource, name: str, model: ClipModel) -> ForgetSet:
+def real_set(source: PictureSource, name: str, model: ClipModel) -> ForgetSet:
+    """A class's pictures of the training split.
+
+    Raises:
+        InputError: if there are none.
+    """
     images = _pixels(source, [name], model)[0]
     if len(images) == 0:
         raise InputError(
@@ -197,7 +202,8 @@ def _real_set(source: PictureSource, name: str, model: ClipModel) -> ForgetSet:
     return ForgetSet(name, images, images[:0], "real")
 
 
-def _real_retain_set(source: PictureSource, names: Sequence[str], model: ClipModel) -> RetainSet:
+def real_retain_set(source: PictureSource, names: Sequence[str], model: ClipModel) -> RetainSet:
+    """Pictures of the training split of some classes, up to `REAL_RETAINED` each."""
     images, labels = _pixels(source, names, model, most=REAL_RETAINED)
     found = RetainSet(images, labels, tuple(names), "real")
     return found.without({name for row, name in enumerate(names) if row not in labels})

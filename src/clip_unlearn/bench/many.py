@@ -212,7 +212,9 @@ def _write(
     cache: SetCache,
 ) -> None:
     names = tuple(series.job.forget_classes[:number])
-    data = replace(stage.data, forget_classes=names, left_out=frozenset(names))
+    data = replace(
+        stage.data, forget_classes=names, left_out=stage.data.left_out | frozenset(names)
+    )
     shared = series.recipe.shares_space
     before = count(stage.before.answers, data, stage.original)
     after = evaluate(model, data, original=stage.original, shared_space=shared)

@@ -63,6 +63,11 @@ def find_oracle(name: str | None, model: ClipModel, *, device: str) -> Oracle | 
             "`never_seen`. Give another with --oracle."
         )
     found = load_model(name, device=device)
+    if (found.config, found.preprocess) != (model.config, model.preprocess):
+        raise InputError(
+            f"The oracle {name} is of another architecture than {model.provenance.name}. Give one "
+            "that was trained by the same recipe."
+        )
     return Oracle(name, weights_sha256(found.network), frozenset(never_seen))
 
 

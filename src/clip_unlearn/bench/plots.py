@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from clip_unlearn.bench.summary import Pooled, Summary
+from clip_unlearn.bench.pooling import Pooled
+from clip_unlearn.bench.summary import Summary
 
 _X, _Y = ("robust_forget", "forget_accuracy"), "all_classes_accuracy"
 _WORDS = {
@@ -162,7 +163,7 @@ def _bar(axes: Axes, pooled: Pooled, place: float, marker: str, label: str, *, s
 
 
 def _spread(pooled: Pooled, scale: int) -> list[list[float]]:
-    low, high = pooled.interval
+    low, high = pooled.interval or (pooled.value, pooled.value)
     return [
         [scale * max(0.0, pooled.value - low)],
         [scale * max(0.0, high - pooled.value)],

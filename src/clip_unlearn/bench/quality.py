@@ -9,14 +9,14 @@ from typing import Any
 
 from clip_unlearn.bench.cells import Batch, make_pictures, run_batch
 from clip_unlearn.bench.code import CodeHashes
-from clip_unlearn.bench.entrants import Entrant, Recipe, refuse_namesakes
+from clip_unlearn.bench.entrants import Entrant, Recipe, refuse_namesakes, refuse_shared_files
 from clip_unlearn.bench.fingerprints import digest, entrant_parts, original_key
 from clip_unlearn.bench.isolation import Runner, in_own_process
 from clip_unlearn.bench.oracle import find_oracle
 from clip_unlearn.bench.stage import load_job_model, setting_of
-from clip_unlearn.bench.store import Rows, rows_at, stale_warning
+from clip_unlearn.bench.store import Rows, model_slug, rows_at, stale_warning
 from clip_unlearn.errors import InputError
-from clip_unlearn.pipeline.request import Job
+from clip_unlearn.pipeline.request import Job, slug
 from clip_unlearn.progress import OnProgress, Progress, ignore
 from clip_unlearn.synthesis.retain import shipped_sha256
 
@@ -35,7 +35,8 @@ class Protocol:
             group: the collapse test.
 
     Raises:
-        InputError: if two entrants can't be told apart, or there is nothing to run.
+        InputError: if two entrants, models or classes would share files, or there is nothing to
+            run.
     """
 
     entrants: tuple[Entrant, ...]
@@ -48,6 +49,8 @@ class Protocol:
     def __post_init__(self) -> None:
         """Refuse namesakes, and a protocol of nothing."""
         refuse_namesakes(self.entrants)
+        refuse_shared_files([job.model_name for job in self.jobs], model_slug)
+        refuse_shared_files(self.forget_classes, slug)
         if not (self.entrants and self.jobs and self.forget_classes and self.seeds):
             raise InputError("There is nothing to run: give a method, a model, a class and a seed.")
 

@@ -26,13 +26,14 @@ Made from the result files under `{results}` by `clip-unlearn bench report`; do 
   is the most that zero-shot, the swap (edited images, original text) or prototypes beyond the zero
   line find; the zero line is what prototypes find of classes that no model ever saw.
 - *kept*: accuracy after / before on everything else, in per cent.
-- *score*: the published summary score, lower is better, doing nothing is 0.2; *robust score* has
-  what attacks find in its first term. *tug of war* is 1 for the equal of a model that never saw the
+- *score*: the published summary score, lower is better; doing nothing is 1 over its terms, 0.2 with
+  four groups. *robust score* has what attacks find in its first term, whose parts are means over
+  classes before the largest is taken. *tug of war* is 1 for the equal of a model that never saw the
   class.
-- In brackets: 95 % intervals, from resamples of classes and of pictures within them; seeds are no
-  extra pictures. n counts pictures. **Bold**: better than the next one, with an interval of the
-  difference that leaves out 0. `retrain` is the model that never saw the class: what others are
-  compared with.
+- In brackets: 95 % intervals, from resamples of classes and of pictures within them, of the scores
+  of classes alone; seeds are no extra pictures. n counts pictures that were asked about. **Bold**:
+  better than every other one, with an interval of the difference that leaves out 0. `retrain` is
+  the model that never saw the class: what others are compared with.
 - *s* and *MB*: median seconds and largest memory of synthesis and forgetting.
 """
 
@@ -128,7 +129,8 @@ class _Page:
         self.warnings: list[str] = []
 
     def quality(self, folder: Path) -> None:
-        for model, own in by_model(self._summaries(folder)):
+        rows = [row for row in read_rows(folder) if row.get("split", "test") == "test"]
+        for model, own in by_model(self._summaries(folder, rows)):
             self.parts.append(f"## {model}, {folder.name} classes\n")
             prefix = f"{folder.name}-{model_slug(model)}"
             first, *others = tables(own)
@@ -144,7 +146,7 @@ class _Page:
             self.parts += [f"### {table.title}\n\n{markdown(table)}" for table in tables_of]
 
     def ablation(self, folder: Path) -> None:
-        for model, own in by_model(self._summaries(folder)):
+        for model, own in by_model(self._summaries(folder, read_rows(folder))):
             self.parts.append(f"## Ablation of {folder.name}, {model}, tuning classes\n")
             self.parts.append(markdown(tables(own)[0]))
             name = f"ablation-{folder.name}-{model_slug(model)}.png"
@@ -162,8 +164,7 @@ class _Page:
             write_bytes(self._images / name, plots.by_number(many_lines(found)))
             self._picture(name, "figures by number of forgotten classes")
 
-    def _summaries(self, folder: Path) -> list[Summary]:
-        rows = read_rows(folder)
+    def _summaries(self, folder: Path, rows: Rows) -> list[Summary]:
         summaries, warnings = summarise(rows, folder)
         self.warnings += [f"{folder.name}: {line}" for line in (*warnings, *_mixed(rows))]
         return summaries

@@ -27,6 +27,9 @@ class Resamples:
         generator: of the draws.
         resamples: raise it for steadier limits.
 
+    Attributes:
+        labels: `(P,)`, the number of each picture's class.
+
     Note:
         Counts, not the smooth weights of `evaluation.intervals`: under those a single picture's
         difference is never zero, so the interval of a difference would never hold zero either.
@@ -44,6 +47,8 @@ class Resamples:
         self.pictures = {picture: place for place, picture in enumerate(pictures)}
         self.of_requests = _drawn(len(forgotten), resamples, generator)
         labels = list(dict.fromkeys(label for label, _ in pictures))
+        number = {label: place for place, label in enumerate(labels)}
+        self.labels = np.array([number[label] for label, _ in pictures], dtype=np.intp)
         drawn = _drawn(len(labels), resamples, generator)
         places: dict[str, list[int]] = {}
         for place, (label, _) in enumerate(pictures):
@@ -51,10 +56,7 @@ class Resamples:
         within: Floats = np.empty((resamples, len(pictures)))
         for label in labels:
             within[:, places[label]] = _drawn(len(places[label]), resamples, generator)
-        columns = [labels.index(label) for label in places for _ in places[label]]
-        order = [place for own in places.values() for place in own]
-        between: Floats = np.empty_like(within)
-        between[:, order] = drawn[:, columns]
+        between = drawn[:, self.labels]
         own = [self.forgotten.get(label, -1) for label, _ in pictures]
         by_request = np.concatenate([self.of_requests, np.zeros((resamples, 1))], axis=1)[:, own]
         self.of_own = within * by_request
@@ -64,8 +66,8 @@ class Resamples:
         """Resampled ratios `(resamples,)` over the pictures of the forgotten classes themselves.
 
         Args:
-            sums: `(P,)`, added up over seeds.
-            counts: `(P,)`, of what `sums` adds up; 0 where a picture was not asked about.
+            sums: `(P,)`, weighted.
+            counts: `(P,)`, the weights; 0 where a picture was not asked about.
         """
         return _ratio(self.of_own @ sums, self.of_own @ counts)
 
@@ -73,8 +75,8 @@ class Resamples:
         """Resampled ratios over pictures of other classes, for each class that was forgotten.
 
         Args:
-            sums: `(Q, P)`, added up over seeds.
-            counts: `(Q, P)`.
+            sums: `(Q, P)`, weighted.
+            counts: `(Q, P)`, the weights.
         """
         over, under = (((self.of_requests @ m) * self.of_others).sum(1) for m in (sums, counts))
         return _ratio(over, under)

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from clip_unlearn.bench.pooling import KEPT, LEFT, PER_CLASS
 from clip_unlearn.bench.resampling import limits
-from clip_unlearn.bench.summary import KEPT, LEFT, PER_CLASS, Summary
+from clip_unlearn.bench.summary import Summary
 from clip_unlearn.methods.retrain import Retrain
 
 FIGURES = ("robust_forget", *LEFT, "zero_line", *KEPT, *PER_CLASS)
@@ -108,14 +109,17 @@ def shown(summary: Summary, figure: str) -> str:
     found = summary.figures.get(figure)
     if found is None:
         return _NONE
+    bare = figure in _BARE
+    if found.interval is None:
+        return f"{found.value:.3f}" if bare else f"{100 * found.value:.1f}, n = {found.count}"
     low, high = found.interval
-    if figure in _BARE:
+    if bare:
         return f"{found.value:.3f} [{low:.3f}, {high:.3f}]"
     return f"{100 * found.value:.1f} [{100 * low:.1f}, {100 * high:.1f}], n = {found.count}"
 
 
 def winner(figure: str, summaries: Sequence[Summary]) -> Summary | None:
-    """The entrant that is better than the next one in all but chance: the interval decides.
+    """The entrant that is better than every other one in all but chance: the intervals decide.
 
     The oracle is what others are compared with and does not compete. Entrants that were not run on
     the same classes can't be compared, and a handful of classes decides nothing.
@@ -131,9 +135,9 @@ def winner(figure: str, summaries: Sequence[Summary]) -> Summary | None:
     if len(able[0].forget_classes) < _MIN_CLASSES:
         return None
     sign = -1 if figure in _HIGH_IS_GOOD else 1
-    best, second = sorted(able, key=lambda s: sign * s.figures[figure].value)[:2]
-    gap = sign * (second.figures[figure].replicates - best.figures[figure].replicates)
-    return best if limits(gap).low > 0 else None
+    best, *others = sorted(able, key=lambda s: sign * s.figures[figure].value)
+    gaps = (sign * (o.figures[figure].replicates - best.figures[figure].replicates) for o in others)
+    return best if all(limits(gap).low > 0 for gap in gaps) else None
 
 
 def markdown(table: Table) -> str:
@@ -178,11 +182,14 @@ def as_json(summaries: Iterable[Summary]) -> list[dict[str, Any]]:
             "seconds": s.seconds,
             "peak_memory_bytes": s.peak_memory_bytes,
             **{
-                figure: s.figures[figure].value if figure in s.figures else None
+                _named(figure): s.figures[figure].value if figure in s.figures else None
                 for figure in FIGURES
             },
-            "intervals": {name: list(found.interval) for name, found in s.figures.items()},
-            "counts": {name: found.count for name, found in s.figures.items()},
+            "intervals": {
+                _named(name): found.interval and list(found.interval)
+                for name, found in s.figures.items()
+            },
+            "counts": {_named(name): found.count for name, found in s.figures.items()},
         }
         for s in summaries
     ]
@@ -192,16 +199,22 @@ def as_csv(summaries: Iterable[Summary]) -> str:
     """The same, a line each, with the limits of each figure beside it."""
     text = io.StringIO()
     own = ("model", "method", "data_seen", "classes", "cells", "seconds", "peak_memory_bytes")
-    limits_of = [f"{figure}{end}" for figure in FIGURES for end in ("", "_low", "_high", "_count")]
+    names = [_named(figure) for figure in FIGURES]
+    limits_of = [f"{name}{end}" for name in names for end in ("", "_low", "_high", "_count")]
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*own, *limits_of])
     for row in as_json(summaries):
         line = [" ".join(row[name] or ()) if name == "data_seen" else row[name] for name in own]
-        for figure in FIGURES:
-            interval = row["intervals"].get(figure, (None, None))
-            line += [row[figure], *interval, row["counts"].get(figure)]
+        for name in names:
+            interval = row["intervals"].get(name) or (None, None)
+            line += [row[name], *interval, row["counts"].get(name)]
         writer.writerow(line)
     return text.getvalue()
+
+
+def _named(figure: str) -> str:
+    """A figure's key in files: what is kept is a ratio, after / before, and no accuracy."""
+    return figure.replace("accuracy", "kept") if figure in KEPT else figure
 
 
 def _piped(cells: Iterable[str]) -> Iterable[str]:

@@ -57,11 +57,13 @@ def tried_classes(emoji: EmojiBenchmark) -> tuple[str, ...]:
 def best_of(summaries: Sequence[Summary]) -> Summary | None:
     """The trial with the lowest `robust_score`; of equals, the first in the table.
 
-    Where no trial has a lower one than doing nothing, it would be the one that does the least: a
-    method that leaves the image encoder as it is has the same first term in all trials. The lowest
-    `score` then decides, which such a method is made for.
+    A trial that failed on some class has no say. Where no trial has a lower one than doing nothing,
+    it would be the one that does the least: a method that leaves the image encoder as it is has the
+    same first term in all trials. The lowest `score` then decides, which such a method is made for.
     """
     scored = [summary for summary in summaries if {OBJECTIVE, FALLBACK} <= summary.figures.keys()]
+    most = max((one.figures[OBJECTIVE].count for one in scored), default=0)
+    scored = [one for one in scored if one.figures[OBJECTIVE].count == most]
     able = [one for one in scored if one.figures[OBJECTIVE].value < NOTHING_DONE]
     figure = OBJECTIVE if able else FALLBACK
     return min(able or scored, key=lambda one: one.figures[figure].value, default=None)

@@ -82,12 +82,14 @@ def run_protocol(
     """
     from clip_unlearn.bench.quality import run_quality
     from clip_unlearn.bench.report import write_summary
+    from clip_unlearn.bench.store import read_rows
     from clip_unlearn.bench.summary import summarise
 
     with progress_bar() as show:
         outcome = run_quality(protocol, folder, limit=limit, on_progress=show)
+    every, _ = summarise(read_rows(folder), folder)  # of others that were run before as well
+    write_summary(folder, every)
     summaries, doubts = summarise(outcome.rows, folder)
-    write_summary(folder, summaries)
     write_document(outcome.rows, as_json=as_json, json_file=json_file)
     if not as_json:
         print_summaries(summaries)

@@ -64,6 +64,8 @@ def quality(
         whole_task=whole_task,
     )
     name = "own" if forget_class else NAME if published else kind
+    if measured_on == "validation" and kind != "tuning":
+        name += "-validation"
     folder = output or Path("results", "quality", name)
     outcome, _, warnings = bench_options.run_protocol(
         protocol, folder, limit=limit, as_json=as_json, json_file=json_file

@@ -35,20 +35,33 @@ class NoPictures:
 class ValidationForTest:
     """A source whose test and validation pictures have changed places.
 
-    What measures asks for the test split; this way it measures on the other and never sees it.
+    What measures asks for the test split; this way it measures on the other and never sees it, but
+    of classes that are never reported as forgotten: one validation picture says little of them.
 
     Attributes:
         source: where the pictures are.
+        whole: classes of which test pictures are measured on as well.
     """
 
     source: PictureSource
+    whole: frozenset[str] = frozenset()
 
     def pictures(
         self, classnames: Sequence[str], splits: Sequence[Split], size: int | None = None
     ) -> Pictures:
         """Pictures of the splits, `test` and `validation` taken for each other."""
         swapped: dict[Split, Split] = {"test": "validation", "validation": "test"}
-        return self.source.pictures(classnames, [swapped.get(s, s) for s in splits], size)
+        found = self.source.pictures(classnames, [swapped.get(s, s) for s in splits], size)
+        whole = [place for place, name in enumerate(classnames) if name in self.whole]
+        if not whole or "test" not in splits or "validation" in splits:
+            return found
+        more = self.source.pictures([classnames[place] for place in whole], ["test"], size)
+        return Pictures(
+            np.concatenate([found.images, more.images]),
+            np.concatenate([found.labels, np.array(whole, np.int64)[more.labels]]),
+            (*found.keys, *more.keys),
+            (*found.unreadable, *more.unreadable),
+        )
 
 
 @dataclass(frozen=True)
@@ -140,7 +153,8 @@ def find_setting(job: Job, *, embedded: bool) -> Setting:
     emoji = load_emoji()
     if set(emoji.groups) <= set(task.groups):
         controls = {name: emoji[name].group for name in emoji.lists["control"]}
-        return Setting(task, _measured(job, emoji), controls if embedded else {})
+        tried = frozenset(job.forget_classes) & frozenset(emoji.lists["tuning"])
+        return Setting(task, _measured(job, emoji, tried), controls if embedded else {})
     return Setting(
         task,
         NoPictures(),
@@ -149,8 +163,10 @@ def find_setting(job: Job, *, embedded: bool) -> Setting:
     )
 
 
-def _measured(job: Job, source: PictureSource) -> PictureSource:
-    return ValidationForTest(source) if job.measured_on == "validation" else source
+def _measured(
+    job: Job, source: PictureSource, whole: frozenset[str] = frozenset()
+) -> PictureSource:
+    return ValidationForTest(source, whole) if job.measured_on == "validation" else source
 
 
 def imagenet_classnames() -> Sequence[str]:
