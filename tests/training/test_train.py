@@ -76,6 +76,19 @@ def test_a_run_saves_its_end_and_a_finished_one_trains_no_further(
     assert equal_values(again.full_state(), first.full_state())
 
 
+def test_a_run_that_ends_before_its_schedule_took_the_same_steps(
+    tmp_path: Path, recipe: Recipes, benchmark: EmojiBenchmark
+) -> None:
+    (tmp_path / "short").mkdir()
+    short = trainer_of(recipe(stop_at=2), benchmark, tmp_path / "short")
+    short.run()
+    assert short.step == 2
+    whole = trainer_of(recipe(), benchmark, tmp_path)
+    for _ in range(2):
+        whole.train_step()
+    assert equal_values(short.full_state(), whole.full_state())
+
+
 def test_the_seed_alone_decides_and_the_global_generator_is_left_alone(
     tmp_path: Path, recipe: Recipes, benchmark: EmojiBenchmark
 ) -> None:

@@ -18,7 +18,9 @@ class Recipe:
         name: of the model, and of its checkpoint.
         model_cfg: open_clip's model config.
         without: lists of classes that it never sees.
-        steps: optimiser steps.
+        steps: optimiser steps of the schedule.
+        stop_at: the last step that is taken, where the rate has all but fallen to zero; `steps`
+            where it is not given.
         batch_size: pictures a step.
         learning_rate: highest rate, reached after `warmup_steps`, cosine to zero after.
         weight_decay: on matrices.
@@ -42,8 +44,14 @@ class Recipe:
     weight_decay: float = 0.1
     label_smoothing: float = 0.05
     mix_probability: float = 0.0
+    stop_at: int | None = None
     teacher: str | None = None
     teacher_weight: float = 6.0
+
+    @property
+    def last_step(self) -> int:
+        """Where training ends."""
+        return self.stop_at or self.steps
 
     def classes(self, benchmark: EmojiBenchmark) -> list[EmojiClass]:
         """The classes that this model sees."""

@@ -249,17 +249,17 @@ class Trainer:
     def run(
         self, *, save_every: int = 200, progress: Callable[[int, float], None] | None = None
     ) -> None:
-        """Train to the recipe's last step, saving on the way."""
+        """Train to the recipe's last step, saving on the way; a run beyond it stays as it is."""
         started, first = time.monotonic(), self.step
         self.model.train()
-        while self.step < self.recipe.steps:
+        while self.step < self.recipe.last_step:
             loss = self.train_step()
             if self.step % 50 == 0:
                 rate = (self.step - first) * self.recipe.batch_size / (time.monotonic() - started)
                 log.info("step %d loss %.3f, %.0f pictures/s", self.step, loss, rate)
             if progress is not None:
                 progress(self.step, loss)
-            if self.step % save_every == 0 or self.step == self.recipe.steps:
+            if self.step % save_every == 0 or self.step == self.recipe.last_step:
                 self.save()
         self.model.eval()
 
