@@ -30,8 +30,8 @@ SHARED_SPACE = 0.5
 
 # How near, as a mean cosine of centred features, pictures of other classes must come to where the
 # original has them after an orthogonal map, for a model to be a turned copy of it. Copies come to 1
-# but for what was forgotten; models trained apart stay well below.
-TURNED_COPY = 0.9
+# but for what was forgotten; the embedded ResNet and its oracle, trained apart, come to 0.85.
+TURNED_COPY = 0.95
 
 # Classes of a user's own task that stand in where nothing else was never seen, at most.
 MOST_CONTROLS = 12
