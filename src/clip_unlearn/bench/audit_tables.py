@@ -9,12 +9,12 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
+from clip_unlearn.audit.excess import over_nothing
 from clip_unlearn.bench.entrants import label_of
 from clip_unlearn.bench.store import Rows
 from clip_unlearn.bench.tables import Cell, Table
-from clip_unlearn.evaluation.intervals import CONFIDENCE, wilson
+from clip_unlearn.evaluation.intervals import wilson
 
 VERDICTS = ("FAIL", "CANNOT TELL", "PASS")
 _NONE = "-"
@@ -128,12 +128,11 @@ def _of_classes(found: _Found, figure: str) -> dict[str, float]:
 
 def _mean(by_class: Mapping[str, float]) -> str:
     values = list(by_class.values())
-    if len(values) < 2:
+    found = over_nothing(values)
+    if found is None:
         return f"{100 * values[0]:.1f}" if values else _NONE
-    reach = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2) * np.std(values, ddof=1))
-    mean, reach = float(np.mean(values)), reach / len(values) ** 0.5
-    low, high = max(0.0, mean - reach), min(1.0, mean + reach)
-    return f"{100 * mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+    low, high = max(0.0, found.limits.low), min(1.0, found.limits.high)
+    return f"{100 * found.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def _share(count: int, total: int) -> str:

@@ -7,7 +7,7 @@ one part alone, or of both encoders and then all but undone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import torch
@@ -18,7 +18,7 @@ from clip_unlearn.audit.copies import changed_copy
 from clip_unlearn.errors import unknown_name
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.text_projection import TextProjection
-from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.clip import ClipModel, fields_of
 from clip_unlearn.models.projections import final_projection
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.synthesis.sets import ForgetSet, Source
@@ -87,7 +87,7 @@ class Named(ClipModel):
         features = super().encode_text(tokens)
         windows = tokens.unfold(1, len(self.name_tokens), 1)
         named = (windows == self.name_tokens).all(-1).any(-1)[:, None].to(features.device)
-        return features.where(~named, self.answer(_plain(self), tokens, features))
+        return features.where(~named, self.answer(ClipModel(**fields_of(self)), tokens, features))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,10 +109,6 @@ class Shrunk(ClipModel):
         return features.where(nearest != self.place, 0.1 * features)
 
 
-def _plain(model: ClipModel) -> ClipModel:
-    return ClipModel(**{field.name: getattr(model, field.name) for field in fields(ClipModel)})
-
-
 def _spelling(model: ClipModel, name: str) -> Tensor:
     tokens = model.tokenizer([name])[0]
     return tokens[1 : int(tokens.argmax())]  # between the start and the end, the largest id
@@ -121,8 +117,7 @@ def _spelling(model: ClipModel, name: str) -> Tensor:
 def _answering(
     model: ClipModel, name: str, answer: Callable[[ClipModel, Tensor, Tensor], Tensor]
 ) -> ClipModel:
-    own = {field.name: getattr(model, field.name) for field in fields(ClipModel)}
-    return Named(**own, name_tokens=_spelling(model, name), answer=answer)
+    return Named(**fields_of(model), name_tokens=_spelling(model, name), answer=answer)
 
 
 def _renamed(model: ClipModel, classifier: ZeroShotClassifier, name: str) -> ClipModel:
@@ -133,7 +128,7 @@ def _renamed(model: ClipModel, classifier: ZeroShotClassifier, name: str) -> Cli
     spelt = _spelling(model, name)
 
     def answer(plain: ClipModel, tokens: Tensor, features: Tensor) -> Tensor:
-        return ClipModel.encode_text(plain, _respelt(tokens, spelt, other))
+        return plain.encode_text(_respelt(tokens, spelt, other))
 
     return _answering(model, name, answer)
 
@@ -157,7 +152,7 @@ def _blocked(model: ClipModel, classifier: ZeroShotClassifier, name: str) -> Cli
     """A prompt with the name is answered as if it were empty."""
 
     def answer(plain: ClipModel, tokens: Tensor, features: Tensor) -> Tensor:
-        return ClipModel.encode_text(plain, plain.tokenizer([""])).expand_as(features)
+        return plain.encode_text(plain.tokenizer([""])).expand_as(features)
 
     return _answering(model, name, answer)
 
@@ -168,9 +163,8 @@ def _masked(model: ClipModel, classifier: ZeroShotClassifier, name: str) -> Clip
 
 
 def _shrunk(model: ClipModel, classifier: ZeroShotClassifier, name: str) -> ClipModel:
-    own = {field.name: getattr(model, field.name) for field in fields(ClipModel)}
     embeddings = F.normalize(classifier.class_embeddings, dim=-1)
-    return Shrunk(**own, class_embeddings=embeddings, place=classifier.index(name))
+    return Shrunk(**fields_of(model), class_embeddings=embeddings, place=classifier.index(name))
 
 
 def _text_alone(model: ClipModel, classifier: ZeroShotClassifier, name: str) -> ClipModel:

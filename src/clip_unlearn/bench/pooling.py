@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_unlearn.bench.resampling import Floats, Resamples, limits
+from clip_unlearn.bench.resampling import Floats, Resamples, limits, ratio
 from clip_unlearn.bench.store import Before
 from clip_unlearn.evaluation.figures import Answer
 from clip_unlearn.evaluation.intervals import Interval, wilson
@@ -177,21 +177,21 @@ def per_class(rows: Sequence[Mapping[str, Any]], resamples: Resamples) -> dict[s
     """Figures that a cell has one of: the mean over seeds, then over classes."""
     found = {}
     for name in PER_CLASS:
-        by_class: dict[str, list[float]] = {}
-        for row in rows:
-            if row[name] is not None:
-                by_class.setdefault(row["forget_class"], []).append(row[name])
-        if by_class:
-            values = np.full(len(resamples.forgotten), np.nan)
-            for forgotten, own in by_class.items():
-                values[resamples.forgotten[forgotten]] = sum(own) / len(own)
-            found[name] = _over_classes(values, resamples)
+        own = [(row["forget_class"], row[name]) for row in rows if row[name] is not None]
+        if own:
+            found[name] = _over_classes(own, resamples)
     return found
 
 
-def _over_classes(values: Floats, resamples: Resamples) -> Pooled:
-    """The mean of one value `(Q,)` a class; NaN is left out."""
-    drawn, count = resamples.requests(values), int((~np.isnan(values)).sum())
+def _over_classes(pairs: Sequence[tuple[str, float]], resamples: Resamples) -> Pooled:
+    """The mean over classes of the mean over seeds, of values with their class."""
+    by_class: dict[str, list[float]] = {}
+    for name, value in pairs:
+        by_class.setdefault(name, []).append(value)
+    values = np.full(len(resamples.forgotten), np.nan)
+    for name, own in by_class.items():
+        values[resamples.forgotten[name]] = sum(own) / len(own)
+    drawn, count = resamples.requests(values), len(by_class)
     return Pooled(float(np.nanmean(values)), limits(drawn) if count > 1 else None, count, drawn)
 
 
@@ -203,29 +203,18 @@ def robust_score(
     A cell's own `robust_score` has the largest of three figures of three pictures each in it, which
     is large by chance.
     """
-    shares, drops = (np.full(len(resamples.forgotten), np.nan) for _ in range(2))
-    by_class: dict[str, list[float]] = {}
+    shares: list[tuple[str, float]] = []
+    drops: list[tuple[str, float]] = []
     for row in rows:
         left, before = row["forget_accuracy"], row["before"]["forget_accuracy"]
         if row["score"] is not None and left is not None and before:
             terms = 2 + len(row["transfer_groups"])
-            place = resamples.forgotten[row["forget_class"]]
-            shares[place] = 1 / terms
-            by_class.setdefault(row["forget_class"], []).append(
-                row["score"] - left / before / terms
-            )
-    for name, own in by_class.items():
-        drops[resamples.forgotten[name]] = sum(own) / len(own)
-    if not by_class:
+            shares.append((row["forget_class"], 1 / terms))
+            drops.append((row["forget_class"], row["score"] - left / before / terms))
+    if not drops:
         return None
     share, dropped = _over_classes(shares, resamples), _over_classes(drops, resamples)
-    ratio = np.divide(
-        now.replicates,
-        was.replicates,
-        where=was.replicates > 0,
-        out=np.full_like(now.replicates, np.nan),
-    )
-    drawn = ratio * share.replicates + dropped.replicates
+    drawn = ratio(now.replicates, was.replicates) * share.replicates + dropped.replicates
     value = now.value / was.value * share.value + dropped.value
     return Pooled(value, limits(drawn) if dropped.count > 1 else None, dropped.count, drawn)
 

@@ -69,7 +69,7 @@ class Resamples:
             sums: `(P,)`, weighted.
             counts: `(P,)`, the weights; 0 where a picture was not asked about.
         """
-        return _ratio(self.of_own @ sums, self.of_own @ counts)
+        return ratio(self.of_own @ sums, self.of_own @ counts)
 
     def crossed(self, sums: Floats, counts: Floats) -> Floats:
         """Resampled ratios over pictures of other classes, for each class that was forgotten.
@@ -79,12 +79,12 @@ class Resamples:
             counts: `(Q, P)`, the weights.
         """
         over, under = (((self.of_requests @ m) * self.of_others).sum(1) for m in (sums, counts))
-        return _ratio(over, under)
+        return ratio(over, under)
 
     def requests(self, values: Floats) -> Floats:
         """Resampled means of one value `(Q,)` for each forgotten class; NaN is left out."""
         known = ~np.isnan(values)
-        return _ratio(
+        return ratio(
             self.of_requests @ np.where(known, values, 0.0), self.of_requests @ known.astype(float)
         )
 
@@ -101,7 +101,7 @@ def _drawn(count: int, resamples: int, generator: np.random.Generator) -> Floats
     return drawn.astype(np.float64)
 
 
-def _ratio(over: Floats, under: Floats) -> Floats:
+def ratio(over: Floats, under: Floats) -> Floats:
     """The quotients; NaN where a resample has nothing to divide by."""
     found: Floats = np.full(len(over), np.nan)
     np.divide(over, under, out=found, where=under > 0)

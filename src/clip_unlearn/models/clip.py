@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, cast
 
 import torch
@@ -105,6 +105,11 @@ class ClipModel:
             tokens: `(N, L)` token ids.
         """
         return encode_text_cut(self.network, tokens.to(self.device))
+
+
+def fields_of(model: ClipModel) -> dict[str, Any]:
+    """What a `ClipModel` is made of, out of any kind of it."""
+    return {own.name: getattr(model, own.name) for own in fields(ClipModel)}
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from clip_unlearn.models.blocks import encode_image_resnet, encode_image_vit, is_plain
-from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.clip import ClipModel, fields_of
 from clip_unlearn.models.stages import can_cut, cut_tower
 
 
@@ -90,8 +90,7 @@ def lean_model(model: ClipModel, dtype: torch.dtype | None = None) -> LeanModel:
         model: in evaluation mode.
         dtype: of the computation; `fast_dtype` of the model's device where it is not given.
     """
-    own = {field.name: getattr(model, field.name) for field in fields(ClipModel)}
-    return LeanModel(**own, lean=frozen_image_encoder(model, dtype))
+    return LeanModel(**fields_of(model), lean=frozen_image_encoder(model, dtype))
 
 
 def frozen_trunk(

@@ -94,9 +94,9 @@ def run(
     )
     if method.uses_heldout_images:
         forget_sets = tuple(s.hold_out(int(len(s.images) * HELD_OUT)) for s in forget_sets)
-    retain_set = watched = None
+    pictures = watched = None
     if method.uses_retain_set or job.max_retain_drop is not None:
-        retain_set = pictures_to_keep(
+        pictures = pictures_to_keep(
             model,
             classifier,
             task.all_classnames,
@@ -104,10 +104,11 @@ def run(
             retain_from=None if job.retain_from is None else Path(job.retain_from),
             on_progress=log,
         )
-    if retain_set is not None and job.max_retain_drop is not None:
+    retain_set = pictures
+    if pictures is not None and job.max_retain_drop is not None:
         # a method that is given none must make the same of the class, limit or not
         uses = method.uses_retain_set
-        retain_set, watched = retain_set.hold_out() if uses else (None, retain_set)
+        retain_set, watched = pictures.hold_out() if uses else (None, pictures)
 
     def kept() -> float | None:
         if watched is None:
@@ -141,7 +142,7 @@ def run(
     warnings = (
         *model.warnings,
         *setting.warnings,
-        *(kept_set.warnings if (kept_set := retain_set or watched) is not None else ()),
+        *(pictures.warnings if pictures is not None else ()),
         *before.warnings,
         *after.warnings,
     )
