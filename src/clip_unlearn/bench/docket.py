@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from clip_unlearn.audit.base import Attack
 from clip_unlearn.audit.run import choose_attacks
 from clip_unlearn.bench.code import CodeHashes
-from clip_unlearn.bench.entrants import (
-    Entrant,
-    folder_of,
-    label_of,
-    refuse_namesakes,
-    refuse_shared_files,
-)
+from clip_unlearn.bench.entrants import Entrant, folder_of, label_of
 from clip_unlearn.bench.fakes import KINDS, Fake
-from clip_unlearn.bench.fingerprints import digest, entrant_parts, original_key
-from clip_unlearn.bench.oracle import Oracle, find_oracle
-from clip_unlearn.bench.stage import load_job_model, setting_of
+from clip_unlearn.bench.fingerprints import digest
+from clip_unlearn.bench.oracle import Oracle
+from clip_unlearn.bench.requests import class_requests, refuse_clashes
 from clip_unlearn.bench.store import CELLS, model_slug, read_row
 from clip_unlearn.errors import InputError
 from clip_unlearn.pipeline.inspect import audit_models
 from clip_unlearn.pipeline.request import Job, slug
-from clip_unlearn.synthesis.retain import shipped_sha256
 
 Defendant = Entrant | Fake
 
@@ -56,9 +49,7 @@ class Docket:
 
     def __post_init__(self) -> None:
         """Refuse namesakes, unknown attacks, and a docket of nothing."""
-        refuse_namesakes(self.defendants)
-        refuse_shared_files([job.model_name for job in self.jobs], model_slug)
-        refuse_shared_files(self.forget_classes, slug)
+        refuse_clashes(self.defendants, self.jobs, self.forget_classes)
         choose_attacks(self.attacks)
         if not (self.defendants and self.jobs and self.forget_classes and self.seeds):
             raise InputError("There is nothing to audit: give a method, a fake or a checkpoint.")
@@ -132,28 +123,20 @@ def plan(docket: Docket, folder: Path) -> Iterator[Hearing]:
     Raises:
         ClipUnlearnError: if a model can't be loaded, or a class is in no task.
     """
-    code = CodeHashes()
     chosen = choose_attacks(docket.attacks)
-    for template in docket.jobs:
-        model = load_job_model(template)
-        oracle = find_oracle(docket.oracle, model, device=template.device)
-        jobs = [replace(template, forget_classes=(name,)) for name in docket.forget_classes]
-        settings = [setting_of(job, model) for job in jobs]  # a class in no task is said here
-        asked = [original_key(template, model, settings[0], code), *_asking(chosen, code)]
-        kept = shipped_sha256(model)
-        for job, name in zip(jobs, docket.forget_classes, strict=True):
-            known = oracle if oracle is not None and name in oracle.never_seen else None
-            charges = []
-            for defendant in docket.defendants:
-                if isinstance(defendant, Fake):
-                    parts = [defendant.preset, code.of(KINDS[defendant.preset])]
-                else:
-                    parts = entrant_parts(defendant, name, known, code, kept)
-                fingerprint = digest([*asked, parts, known and known.sha256])
-                for seed in docket.seeds if defendant.is_random else docket.seeds[:1]:
-                    path = _path(folder, job, defendant, seed)
-                    charges.append(Charge(defendant, seed, path, fingerprint))
-            yield Hearing(job, tuple(charges), folder, docket.attacks, known)
+    for one in class_requests(docket.jobs, docket.forget_classes, docket.oracle):
+        asked = [one.key, *_asking(chosen, one.code), one.oracle and one.oracle.sha256]
+        charges = []
+        for defendant in docket.defendants:
+            if isinstance(defendant, Fake):
+                parts = [defendant.preset, one.code.of(KINDS[defendant.preset])]
+            else:
+                parts = one.parts(defendant)
+            fingerprint = digest([*asked, parts])
+            for seed in docket.seeds if defendant.is_random else docket.seeds[:1]:
+                path = _path(folder, one.job, defendant, seed)
+                charges.append(Charge(defendant, seed, path, fingerprint))
+        yield Hearing(one.job, tuple(charges), folder, docket.attacks, one.oracle)
 
 
 def _asking(chosen: Sequence[Attack], code: CodeHashes) -> list[Any]:

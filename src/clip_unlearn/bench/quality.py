@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from clip_unlearn.bench.cells import Batch, make_pictures, run_batch
-from clip_unlearn.bench.code import CodeHashes
-from clip_unlearn.bench.entrants import Entrant, Recipe, refuse_namesakes, refuse_shared_files
-from clip_unlearn.bench.fingerprints import digest, entrant_parts, original_key
+from clip_unlearn.bench.entrants import Entrant, Recipe
+from clip_unlearn.bench.fingerprints import digest
 from clip_unlearn.bench.isolation import Runner, in_own_process
-from clip_unlearn.bench.oracle import find_oracle
-from clip_unlearn.bench.stage import load_job_model, setting_of
-from clip_unlearn.bench.store import Rows, model_slug, rows_at, stale_warning
+from clip_unlearn.bench.requests import class_requests, refuse_clashes
+from clip_unlearn.bench.store import Rows, rows_at, stale_warning
 from clip_unlearn.errors import InputError
-from clip_unlearn.pipeline.request import Job, slug
+from clip_unlearn.pipeline.request import Job
 from clip_unlearn.progress import OnProgress, Progress, ignore
-from clip_unlearn.synthesis.retain import shipped_sha256
 
 
 @dataclass(frozen=True)
@@ -48,9 +45,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         """Refuse namesakes, and a protocol of nothing."""
-        refuse_namesakes(self.entrants)
-        refuse_shared_files([job.model_name for job in self.jobs], model_slug)
-        refuse_shared_files(self.forget_classes, slug)
+        refuse_clashes(self.entrants, self.jobs, self.forget_classes)
         if not (self.entrants and self.jobs and self.forget_classes and self.seeds):
             raise InputError("There is nothing to run: give a method, a model, a class and a seed.")
 
@@ -149,25 +144,15 @@ def plan(protocol: Protocol, folder: Path) -> Iterator[Batch]:
     Raises:
         ClipUnlearnError: if a model can't be loaded, or a class is in no task.
     """
-    code = CodeHashes()
-    for template in protocol.jobs:
-        model = load_job_model(template)
-        oracle = find_oracle(protocol.oracle, model, device=template.device)
-        jobs = [replace(template, forget_classes=(name,)) for name in protocol.forget_classes]
-        settings = [setting_of(job, model) for job in jobs]  # a class in no task is said here
-        key = original_key(template, model, settings[0], code)
-        kept = shipped_sha256(model)
-        for job, name in zip(jobs, protocol.forget_classes, strict=True):
-            known = oracle if oracle is not None and name in oracle.never_seen else None
-            for entrant in protocol.entrants:
-                parts = entrant_parts(entrant, name, known, code, kept)
-                yield Batch(
-                    job=job,
-                    entrant=entrant,
-                    seeds=protocol.seeds_of(entrant),
-                    folder=folder,
-                    key=key,
-                    fingerprint=digest([key, parts, protocol.whole_task]),
-                    oracle=known,
-                    whole_task=protocol.whole_task,
-                )
+    for one in class_requests(protocol.jobs, protocol.forget_classes, protocol.oracle):
+        for entrant in protocol.entrants:
+            yield Batch(
+                job=one.job,
+                entrant=entrant,
+                seeds=protocol.seeds_of(entrant),
+                folder=folder,
+                key=one.key,
+                fingerprint=digest([one.key, one.parts(entrant), protocol.whole_task]),
+                oracle=one.oracle,
+                whole_task=protocol.whole_task,
+            )

@@ -34,10 +34,7 @@ def audit(
     classes: options.Classes = None,
     new_class: options.NewClass = None,
     images: options.Images = None,
-    attack: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this attack; may be repeated. [default: all]"),
-    ] = None,
+    attack: options.Attack = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     output: Annotated[

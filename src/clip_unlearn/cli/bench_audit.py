@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -28,17 +28,11 @@ def audit(
     model: bench_options.Models = None,
     checkpoint: options.Checkpoint = None,
     group: bench_options.Group = None,
-    kind: Annotated[
-        Literal["protocol", "tuning", "sweep"],
-        typer.Option("--list", help="Classes to forget, one at a time."),
-    ] = "protocol",
+    kind: bench_options.Listed = "protocol",
     forget_class: options.ForgetClass = None,
     classes: options.Classes = None,
     images: options.Images = None,
-    attack: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Only this attack; may be repeated. [default: all]"),
-    ] = None,
+    attack: options.Attack = None,
     seeds: bench_options.Seeds = 1,
     data: bench_options.Data = "synthetic",
     oracle: bench_options.Oracle = None,

@@ -61,6 +61,10 @@ CheckpointRow = Annotated[
         help="A model without the class, made elsewhere; {class} in it is each class.",
     ),
 ]
+Listed = Annotated[
+    Literal["protocol", "tuning", "sweep"],
+    typer.Option("--list", help="Classes to forget, one at a time."),
+]
 Group = Annotated[
     list[str] | None,
     typer.Option(metavar="GROUP", help="Only classes of this group; may be repeated."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -18,10 +18,7 @@ def quality(
     model: bench_options.Models = None,
     checkpoint: options.Checkpoint = None,
     group: bench_options.Group = None,
-    kind: Annotated[
-        Literal["protocol", "tuning", "sweep"],
-        typer.Option("--list", help="Classes to forget, one at a time."),
-    ] = "protocol",
+    kind: bench_options.Listed = "protocol",
     forget_class: options.ForgetClass = None,
     classes: options.Classes = None,
     images: options.Images = None,

@@ -64,6 +64,10 @@ ForgetClass = Annotated[
         help="A class to forget; may be repeated. --forget-class=-x for a leading dash.",
     ),
 ]
+Attack = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Only this attack; may be repeated. [default: all]"),
+]
 Synthesizer = Annotated[
     str | None,
     typer.Option(
