@@ -39,8 +39,10 @@ def recipe(name: str, **changes: Any) -> Recipe:
     return Recipe(**{"method": method, "preset": "default", "synthesizer": SYNTHESIS, **changes})
 
 
-def here(work: Callable[..., tuple[str, ...]], *arguments: Any) -> tuple[str, ...]:
-    """Runs a batch in this process, which has imported everything."""
+def here(
+    work: Callable[..., tuple[str, ...]], *arguments: Any, threads: int | None = None
+) -> tuple[str, ...]:
+    """Runs a batch in this process, which has imported everything, with the threads it has."""
     return work(*arguments)
 
 

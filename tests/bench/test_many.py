@@ -41,7 +41,9 @@ def test_one_class_at_once_and_in_turn_is_the_same_and_more_classes_are_all_forg
     assert [n for n, _ in many_lines(rows)["nullspace, in turn: left, robust"]] == [1, 3]
 
 
-def _unwanted(work: Callable[..., tuple[str, ...]], *_: Any) -> tuple[str, ...]:
+def _unwanted(
+    work: Callable[..., tuple[str, ...]], *_: Any, threads: int | None = None
+) -> tuple[str, ...]:
     raise AssertionError(f"{work} is run again")
 
 

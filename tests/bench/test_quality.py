@@ -263,3 +263,32 @@ def test_a_cell_in_its_own_process_tells_the_memory_that_it_took(
     (same,) = bench(recipe("nullspace_multimodal")).rows
     assert row["fingerprint"] == same["fingerprint"]
     assert row["robust_score"] == same["robust_score"]
+
+
+def test_cells_side_by_side_are_the_cells_one_after_another(
+    colours: Job, tmp_path: Path, bench: Bench
+) -> None:
+    entrants, names = (recipe("nullspace"), recipe("gradient_ascent", preset="x")), ("red", "blue")
+    protocol = Protocol(entrants, (colours,), names)
+    apart = run_quality(protocol, tmp_path / "apart", workers=3, run=in_own_process)
+    assert (apart.warnings, apart.missing) == ((), 0)
+    together = bench(*entrants, names=names)
+    assert len(apart.rows) == 4
+    for one, same in zip(apart.rows, together.rows, strict=True):
+        assert (one["method"], one["forget_class"]) == (same["method"], same["forget_class"])
+        assert one["fingerprint"] == same["fingerprint"]
+        assert one["before"] == same["before"]
+
+
+def test_synthetic_pictures_are_made_once_though_many_ask(colours: Job, tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def noting(
+        work: Callable[..., tuple[str, ...]], *arguments: Any, threads: int | None = None
+    ) -> tuple[str, ...]:
+        made.append(work.__name__)
+        return work(*arguments)
+
+    entrants = tuple(recipe("gradient_ascent", preset=name) for name in "xyz")
+    run_quality(Protocol(entrants, (colours,), ("red",)), tmp_path, workers=3, run=noting)
+    assert sorted(made) == ["make_pictures", *["run_batch"] * 3]

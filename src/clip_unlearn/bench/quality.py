@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from clip_unlearn.bench.cells import Batch, make_pictures, run_batch
@@ -74,6 +79,7 @@ def run_quality(
     folder: Path,
     *,
     limit: int | None = None,
+    workers: int = 1,
     run: Runner = in_own_process,
     on_progress: OnProgress = ignore,
 ) -> Outcome:
@@ -83,6 +89,8 @@ def run_quality(
         protocol: what is asked for.
         folder: of the result files.
         limit: the most cells to run now.
+        workers: how many cells run at a time, each with its share of the processor's cores; with
+            more than one, their seconds are not those of a machine that does nothing else.
         run: where a batch of cells runs.
         on_progress: is told of every batch.
 
@@ -94,35 +102,59 @@ def run_quality(
     wanted = [(batch, seed) for batch in batches for seed in batch.seeds]
     stale = [b.path(seed).relative_to(folder) for b, seed in wanted if b.is_stale(seed)]
     warnings = [*stale_warning(stale)]
-    left, made = limit, dict[tuple[Any, ...], bool]()
-    for number, batch in enumerate(batches):
-        on_progress(Progress("bench", number, len(batches), f"{batch.label}, {batch.forget_class}"))
-        seeds = [seed for seed in batch.seeds if not batch.is_done(seed)][:left]
+    todo, left = list[Batch](), limit
+    for batch in batches:
+        seeds = tuple(seed for seed in batch.seeds if not batch.is_done(seed))[:left]
         left = None if left is None else left - len(seeds)
-        able = [seed for seed in seeds if _has_pictures(batch, seed, made, run, warnings)]
-        if able:
-            warnings += _called(run, batch, run_batch, replace(batch, seeds=tuple(able)))
+        todo += [replace(batch, seeds=seeds)] if seeds else []
+    if workers > 1:  # the pictures of all classes first, not one class with everyone waiting
+        todo.sort(key=lambda batch: protocol.entrants.index(batch.entrant))
+        run = partial(run, threads=max(1, (os.cpu_count() or 1) // workers))
+    pictures = _Pictures(run)
+    with ThreadPoolExecutor(workers) as pool:
+        spread = map if workers == 1 else pool.map
+        found = iter(spread(lambda batch: _run(batch, pictures, run), todo))
+        for number, batch in enumerate(todo):
+            named = f"{batch.label}, {batch.forget_class}"
+            on_progress(Progress("bench", number, len(todo), named))
+            warnings += next(found)
     rows = rows_at([b.path(seed) for b, seed in wanted if b.is_done(seed)], folder)
     return Outcome(rows, tuple(warnings), len(wanted) - len(rows))
 
 
-def _has_pictures(
-    batch: Batch,
-    seed: int,
-    made: dict[tuple[Any, ...], bool],
-    run: Runner,
-    warnings: list[str],
-) -> bool:
-    """Whether a cell has what it needs; synthetic pictures are made once for all entrants."""
-    recipe, known = batch.entrant, batch.path(seed).exists() and not batch.is_stale(seed)
-    if known or not (isinstance(recipe, Recipe) and recipe.wants_synthesis):
-        return True
-    one = (batch.job, recipe.synthesizer, seed)
-    if one not in made:
-        failed = _called(run, batch, make_pictures, batch, recipe, seed)
+class _Pictures:
+    """Synthetic pictures, made once for all entrants that ask for them."""
+
+    def __init__(self, run: Runner) -> None:
+        self._run, self._made, self._turns = run, dict[Any, bool](), defaultdict[Any, Lock](Lock)
+        self._lock = Lock()
+
+    def have(self, batch: Batch, seed: int) -> tuple[bool, tuple[str, ...]]:
+        """Whether a cell has what it needs, and a line if making it failed just now."""
+        recipe, known = batch.entrant, batch.path(seed).exists() and not batch.is_stale(seed)
+        if known or not (isinstance(recipe, Recipe) and recipe.wants_synthesis):
+            return True, ()
+        one = (batch.job, recipe.synthesizer, seed)
+        with self._lock:
+            turn = self._turns[one]
+        with turn:
+            if one in self._made:
+                return self._made[one], ()
+            failed = _called(self._run, batch, make_pictures, batch, recipe, seed)
+            self._made[one] = not failed
+            return not failed, failed
+
+
+def _run(batch: Batch, pictures: _Pictures, run: Runner) -> list[str]:
+    """Run the cells of a batch that have what they need; a line for each thing that failed."""
+    warnings, able = list[str](), list[int]()
+    for seed in batch.seeds:
+        there, failed = pictures.have(batch, seed)
         warnings += failed
-        made[one] = not failed
-    return made[one]
+        able += [seed] if there else []
+    if able:
+        warnings += _called(run, batch, run_batch, replace(batch, seeds=tuple(able)))
+    return warnings
 
 
 def _called(

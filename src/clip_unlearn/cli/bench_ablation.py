@@ -30,6 +30,7 @@ def ablation(
     model: bench_options.Models = None,
     seeds: bench_options.Seeds = 1,
     limit: bench_options.Limit = None,
+    workers: bench_options.Workers = 1,
     device: options.Device = "auto",
     output: bench_options.Results = None,
     as_json: options.Json = False,
@@ -54,7 +55,7 @@ def ablation(
     )
     folder = output or Path("results", "ablation", name)
     _, summaries, warnings = bench_options.run_protocol(
-        protocol, folder, limit=limit, as_json=as_json, json_file=json_file
+        protocol, folder, limit=limit, workers=workers, as_json=as_json, json_file=json_file
     )
     for one, own in by_model(summaries):
         plot = by_variation({summary.label: summary.figures for summary in own})

@@ -54,6 +54,12 @@ MeasuredOn = Annotated[
 Limit = Annotated[
     int | None, typer.Option(min=0, help="The most cells to run now; the rest come later.")
 ]
+Workers = Annotated[
+    int,
+    typer.Option(
+        min=1, help="Cells at a time, for many cores or a GPU; their seconds are then no measure."
+    ),
+]
 CheckpointRow = Annotated[
     list[str] | None,
     typer.Option(
@@ -76,6 +82,7 @@ def run_protocol(
     folder: Path,
     *,
     limit: int | None,
+    workers: int,
     as_json: bool,
     json_file: Path | None,
 ) -> tuple[Outcome, list[Summary], tuple[str, ...]]:
@@ -90,7 +97,7 @@ def run_protocol(
     from clip_unlearn.bench.summary import summarise
 
     with progress_bar() as show:
-        outcome = run_quality(protocol, folder, limit=limit, on_progress=show)
+        outcome = run_quality(protocol, folder, limit=limit, workers=workers, on_progress=show)
     every, _ = summarise(read_rows(folder), folder)  # of others that were run before as well
     write_summary(folder, every)
     summaries, doubts = summarise(outcome.rows, folder)

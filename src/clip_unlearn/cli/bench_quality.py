@@ -31,6 +31,7 @@ def quality(
     ] = False,
     split: bench_options.MeasuredOn = None,
     limit: bench_options.Limit = None,
+    workers: bench_options.Workers = 1,
     device: options.Device = "auto",
     output: bench_options.Results = None,
     as_json: options.Json = False,
@@ -65,7 +66,7 @@ def quality(
         name += "-validation"
     folder = output or Path("results", "quality", name)
     outcome, _, warnings = bench_options.run_protocol(
-        protocol, folder, limit=limit, as_json=as_json, json_file=json_file
+        protocol, folder, limit=limit, workers=workers, as_json=as_json, json_file=json_file
     )
     if published and measured_on == "test" and not as_json:
         print_before(outcome.rows, folder)

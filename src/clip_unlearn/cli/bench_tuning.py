@@ -15,6 +15,7 @@ def tuning(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="Whose settings are tried.")],
     model: bench_options.Models = None,
     limit: bench_options.Limit = None,
+    workers: bench_options.Workers = 1,
     device: options.Device = "auto",
     output: bench_options.Results = None,
     as_json: options.Json = False,
@@ -38,7 +39,7 @@ def tuning(
     )
     folder = output or Path("results", "tuning", method)
     _, summaries, warnings = bench_options.run_protocol(
-        protocol, folder, limit=limit, as_json=as_json, json_file=json_file
+        protocol, folder, limit=limit, workers=workers, as_json=as_json, json_file=json_file
     )
     best = best_of(summaries)
     if best is not None and not as_json:

@@ -35,9 +35,12 @@ def main() -> None:
     """Train, resuming where a checkpoint is, and save the weights."""
     import torch
 
+    from clip_unlearn.models.device import resolve_device
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     recipe = load_recipe(arguments.recipe)
@@ -47,7 +50,16 @@ def main() -> None:
         teacher = build_clip(load_recipe(recipe.teacher).model_cfg).eval()
         teacher.load_state_dict(state)
         text = {k: v for k, v in state.items() if not k.startswith("visual.")}
-    trainer = Trainer(recipe, load_emoji(), arguments.folder, teacher=teacher, initial_text=text)
+    device = resolve_device(arguments.device)
+    trainer = Trainer(
+        recipe,
+        load_emoji(),
+        arguments.folder,
+        teacher=teacher,
+        initial_text=text,
+        compile=device.type == "cpu",  # a GPU has these small models done before it is compiled
+        device=device,
+    )
     trainer.run()
     torch.save(trainer.full_state(), arguments.folder / f"{recipe.name}.pt")
 

@@ -10,11 +10,15 @@ from torch.nn import functional as F
 
 
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, generator=generator) * (high - low) + low
+    return _random((count,), generator) * (high - low) + low
 
 
 def _chance(count: int, probability: float, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, 1, 1, 1, generator=generator) < probability
+    return _random((count, 1, 1, 1), generator) < probability
+
+
+def _random(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    return torch.rand(shape, generator=generator, device=generator.device)
 
 
 def random_affine(
@@ -26,7 +30,7 @@ def random_affine(
         images: `(B, 3, H, W)`, pixels in [0, 1], on white.
         size: side of the result in pixels.
         flippable: `(B,)` of bool; an arrow to the left must not become one to the right.
-        generator: source of randomness.
+        generator: source of randomness, on the device of the images.
 
     Returns:
         `(B, 3, size, size)`, white where nothing of the picture is.
@@ -36,13 +40,13 @@ def random_affine(
     scale = torch.exp(_uniform(count, -0.2, 0.5, generator))
     stretch = torch.exp(_uniform(count, -0.15, 0.15, generator))
     shear = _uniform(count, -0.2, 0.2, generator)
-    flip = 1 - 2.0 * (flippable & (torch.rand(count, generator=generator) < 0.5))
+    flip = 1 - 2.0 * (flippable & (_random((count,), generator) < 0.5))
     cosine, sine = torch.cos(angle), torch.sin(angle)
     row_x = torch.stack([scale * stretch * cosine * flip, scale * (shear * cosine - sine)], 1)
     row_y = torch.stack([scale * sine * flip, scale * (shear * sine + cosine) / stretch], 1)
     # Small pictures have room to move; large ones move a little out of the frame.
     reach = (scale - 1).clamp_min(0) + 0.08
-    move = (torch.rand(count, 2, generator=generator) * 2 - 1) * reach[:, None]
+    move = (_random((count, 2), generator) * 2 - 1) * reach[:, None]
     theta = torch.cat([torch.stack([row_x, row_y], 1), move[:, :, None]], 2)
     grid = F.affine_grid(theta, [count, 3, size, size], align_corners=False)
     return 1 - F.grid_sample(1 - images, grid, mode="bilinear", align_corners=False)
@@ -53,26 +57,27 @@ def random_colours(images: Tensor, generator: torch.Generator) -> Tensor:
 
     Args:
         images: `(B, 3, H, W)`, pixels in [0, 1].
-        generator: source of randomness.
+        generator: source of randomness, on the device of the images.
 
     Returns:
         The same shape and range.
     """
     count = len(images)
     images = redrawn(images, generator)
-    background = torch.rand(count, 3, 1, 1, generator=generator)
+    background = _random((count, 3, 1, 1), generator)
     images = torch.where(_chance(count, 0.3, generator), images * background, images)
     contrast = _uniform(count, 0.6, 1.2, generator)[:, None, None, None]
     shift = _uniform(count, -0.15, 0.15, generator)[:, None, None, None]
-    gains = torch.rand(count, 3, 1, 1, generator=generator) * 0.4 + 0.8
+    gains = _random((count, 3, 1, 1), generator) * 0.4 + 0.8
     images = ((images - 0.5) * contrast * gains + 0.5 + shift).clamp(0, 1)
     grey = images.mean(1, keepdim=True).expand_as(images)
     images = torch.where(_chance(count, 0.25, generator), grey, images)
-    order = torch.rand(count, 3, generator=generator).argsort(1)
-    swapped = images[torch.arange(count)[:, None], order]
+    order = _random((count, 3), generator).argsort(1)
+    swapped = images[torch.arange(count, device=images.device)[:, None], order]
     images = torch.where(_chance(count, 0.15, generator), swapped, images)
     noisy = count // 3  # the batch is in random order already
-    noise = torch.randn(images[:noisy].shape, generator=generator)
+    shape = images[:noisy].shape
+    noise = torch.randn(shape, generator=generator, device=generator.device)
     noise *= _uniform(noisy, 0, 0.12, generator)[:, None, None, None]
     images = torch.cat([images[:noisy] + noise, images[noisy:]])
     return cut_out(images, 0.4, generator).clamp(0, 1)
@@ -85,11 +90,11 @@ def redrawn(images: Tensor, generator: torch.Generator) -> Tensor:
 
     Args:
         images: `(B, 3, H, W)`, pixels in [0, 1].
-        generator: source of randomness.
+        generator: source of randomness, on the device of the images.
     """
     count = len(images)
     level = _uniform(count, 0.4, 0.9, generator)[:, None, None, None]
-    kind = torch.rand(count, generator=generator)
+    kind = _random((count,), generator)
     outlined, drawn = kind < 0.12, (kind >= 0.12) & (kind < 0.22)
     toned, blurred = (kind >= 0.22) & (kind < 0.32), (kind >= 0.32) & (kind < 0.42)
     result = images.clone()
@@ -124,15 +129,15 @@ def cut_out(images: Tensor, probability: float, generator: torch.Generator) -> T
     Args:
         images: `(B, 3, H, W)`.
         probability: how many of them.
-        generator: source of randomness.
+        generator: source of randomness, on the device of the images.
     """
     count, _, height, width = images.shape
-    side = torch.rand(count, 2, generator=generator) * 0.35 + 0.1
-    corner = torch.rand(count, 2, generator=generator) * (1 - side)
-    rows = (torch.arange(height) + 0.5)[None] / height
-    columns = (torch.arange(width) + 0.5)[None] / width
+    side = _random((count, 2), generator) * 0.35 + 0.1
+    corner = _random((count, 2), generator) * (1 - side)
+    rows = (torch.arange(height, device=images.device) + 0.5)[None] / height
+    columns = (torch.arange(width, device=images.device) + 0.5)[None] / width
     in_rows = (rows >= corner[:, :1]) & (rows < corner[:, :1] + side[:, :1])
     in_columns = (columns >= corner[:, 1:]) & (columns < corner[:, 1:] + side[:, 1:])
     inside = (in_rows[:, :, None] & in_columns[:, None, :])[:, None]
-    colour = torch.rand(count, 3, 1, 1, generator=generator)
+    colour = _random((count, 3, 1, 1), generator)
     return torch.where(inside & _chance(count, probability, generator), colour, images)

@@ -1,4 +1,4 @@
-"""The training loop of the embedded models: contrastive, resumable exactly, on a CPU."""
+"""The training loop of the embedded models: contrastive, and resumable exactly."""
 
 from __future__ import annotations
 
@@ -100,6 +100,8 @@ class Trainer:
         folder: for checkpoints and the log.
         teacher: maps normalised images to the features to imitate, if the recipe wants that.
         compile: compile the image encoder; slower to start, about 1.6 times as fast for a ResNet.
+        device: where it runs, and where everything random is drawn: a checkpoint goes on exactly on
+            the kind of device that wrote it.
     """
 
     def __init__(
@@ -111,23 +113,28 @@ class Trainer:
         teacher: CLIP | None = None,
         initial_text: dict[str, Tensor] | None = None,
         compile: bool = True,
+        device: str | torch.device = "cpu",
     ) -> None:
+        self.device = torch.device(device)
         self.recipe, self.path = recipe, folder / f"{recipe.name}.ckpt"
         self.classes = recipe.classes(benchmark)
         self.keywords = allowed_keywords(self.classes, recipe.excluded(benchmark))
         self.vocabulary = Vocabulary(all_captions(self.keywords), recipe.model_cfg["text_cfg"])
         pictures = benchmark.pictures([c.name for c in self.classes], ["train"])
-        self.images = torch.from_numpy(pictures.images).permute(0, 3, 1, 2).contiguous()
-        self.labels = torch.from_numpy(pictures.labels)
-        self.flippable = torch.tensor([not _is_directed(c) for c in self.classes])
+        images = torch.from_numpy(pictures.images).permute(0, 3, 1, 2).contiguous()
+        self.images = images.to(self.device)
+        self.labels = torch.from_numpy(pictures.labels).to(self.device)
+        flippable = [not _is_directed(c) for c in self.classes]
+        self.flippable = torch.tensor(flippable, device=self.device)
         with torch.random.fork_rng(devices=[]):  # open_clip draws from the global generator alone
             torch.manual_seed(recipe.seed)
             self.model = build_clip(recipe.model_cfg, len(self.vocabulary.rows))
         if initial_text is not None:
             self._start_text(initial_text)
-        self.teacher = teacher
+        self.model.to(self.device)
+        self.teacher = None if teacher is None else teacher.to(self.device)
         self.optimizer = _optimizer(self.model, recipe)
-        self.generator = torch.Generator().manual_seed(recipe.seed)
+        self.generator = torch.Generator(self.device).manual_seed(recipe.seed)
         self.step = 0
         if self.path.exists():
             self._resume()
@@ -149,7 +156,7 @@ class Trainer:
         self.model.load_state_dict({**own, **start, "token_embedding.weight": rows})
 
     def _resume(self) -> None:
-        saved = torch.load(self.path, weights_only=True)
+        saved = torch.load(self.path, map_location="cpu", weights_only=True)
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.generator.set_state(saved["generator"])
@@ -169,26 +176,28 @@ class Trainer:
 
     def full_state(self) -> dict[str, Tensor]:
         """The weights in open_clip's layout, with the whole token table."""
-        state = {k: v.detach().clone().contiguous() for k, v in self.model.state_dict().items()}
+        state = {
+            k: v.detach().cpu().clone().contiguous() for k, v in self.model.state_dict().items()
+        }
         return self.vocabulary.expand(state, self.recipe.model_cfg["text_cfg"]["vocab_size"])
 
     def batch(self) -> tuple[Tensor, Tensor]:
         """Augmented pictures `(B, 3, S, S)` in CLIP's normalisation, and their labels `(B,)`."""
         size = self.recipe.model_cfg["vision_cfg"]["image_size"]
-        order = torch.randperm(len(self.images), generator=self.generator)
+        order = self._shuffled(len(self.images))
         chosen = order[: self.recipe.batch_size]
         labels = self.labels[chosen]
         images = self.images[chosen].float() / 255
         images = random_affine(images, size, self.flippable[labels], self.generator)
         images = random_colours(images, self.generator)
-        mean = torch.tensor(OPENAI_MEAN)[:, None, None]
-        std = torch.tensor(OPENAI_STD)[:, None, None]
+        mean = torch.tensor(OPENAI_MEAN, device=self.device)[:, None, None]
+        std = torch.tensor(OPENAI_STD, device=self.device)[:, None, None]
         return ((images - mean) / std).contiguous(memory_format=torch.channels_last), labels
 
     def captions(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """One caption a class of the batch, as tokens `(M, L)`, and targets `(B, M)`."""
-        seed = int(torch.randint(2**31, (1,), generator=self.generator))
-        source = random.Random(seed)
+        source = random.Random(self._integer(0, 2**31))
+        labels = labels.cpu()
         present = labels.unique()
         names = [self.classes[int(label)].name for label in present]
         drawn = [draw_caption(name, self.keywords[name], source) for name in names]
@@ -198,7 +207,8 @@ class Trainer:
                 fits = [word in self.keywords[name] or word == name for name in names]
                 rows = torch.tensor(fits)[torch.searchsorted(present, labels)]
                 targets[rows, column] = 1
-        return self.vocabulary.encode([caption for caption, _ in drawn]), targets
+        tokens = self.vocabulary.encode([caption for caption, _ in drawn])
+        return tokens.to(self.device), targets.to(self.device)
 
     def train_step(self) -> float:
         """One optimiser step; returns the loss."""
@@ -208,7 +218,8 @@ class Trainer:
         images, labels = self.batch()
         tokens, targets = self.captions(labels)
         mix = recipe.mix_probability
-        if mix and torch.rand(1, generator=self.generator) < mix:
+        drawn = torch.rand(1, generator=self.generator, device=self.device) if mix else None
+        if drawn is not None and drawn < mix:
             images, targets = self._mix(images, targets)
         with quick(images.device):
             raw = self.encode_image(images)
@@ -231,14 +242,19 @@ class Trainer:
         self.step += 1
         return float(loss.detach())
 
+    def _shuffled(self, count: int) -> Tensor:
+        return torch.randperm(count, generator=self.generator, device=self.device)
+
+    def _integer(self, low: int, high: int) -> int:
+        drawn = torch.randint(low, high, (1,), generator=self.generator, device=self.device)
+        return int(drawn)
+
     def _mix(self, images: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Pictures with a rectangle of another one, and targets by area (CutMix, 1905.04899)."""
         side = images.shape[-1]
-        order = torch.randperm(len(images), generator=self.generator)
-        sides = torch.randint(side // 4, side * 3 // 4, (2,), generator=self.generator)
-        height, width = sides.tolist()
-        top = int(torch.randint(side - height + 1, (1,), generator=self.generator))
-        left = int(torch.randint(side - width + 1, (1,), generator=self.generator))
+        order = self._shuffled(len(images))
+        height, width = (self._integer(side // 4, side * 3 // 4) for _ in range(2))
+        top, left = self._integer(0, side - height + 1), self._integer(0, side - width + 1)
         mixed = images.clone(memory_format=torch.channels_last)
         mixed[:, :, top : top + height, left : left + width] = images[
             order, :, top : top + height, left : left + width
