@@ -23,6 +23,17 @@ def test_unknown_device_is_refused_with_the_allowed_ones() -> None:
         resolve_device("tpu")
 
 
+@pytest.mark.parametrize("name", ["cuda:x", "cpu:1", "cuda:-1", ":0", ""])
+def test_a_number_is_for_a_gpu_alone(name: str) -> None:
+    with pytest.raises(InputError, match=r"Unknown device"):
+        resolve_device(name)
+
+
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InputError, match=r"no cuda:99 device here"):
+        resolve_device("cuda:99")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
 def test_absent_device_is_refused() -> None:
     with pytest.raises(InputError, match=r"no cuda device here\. Use --device cpu"):

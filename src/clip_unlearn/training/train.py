@@ -100,8 +100,8 @@ class Trainer:
         folder: for checkpoints and the log.
         teacher: maps normalised images to the features to imitate, if the recipe wants that.
         compile: compile the image encoder; slower to start, about 1.6 times as fast for a ResNet.
-        device: where it runs, and where everything random is drawn: a checkpoint goes on exactly on
-            the kind of device that wrote it.
+        device: where it runs, and where everything random is drawn. A checkpoint goes on exactly on
+            the kind of device that wrote it; on another one draws begin anew.
     """
 
     def __init__(
@@ -159,8 +159,11 @@ class Trainer:
         saved = torch.load(self.path, map_location="cpu", weights_only=True)
         self.model.load_state_dict(saved["model"])
         self.optimizer.load_state_dict(saved["optimizer"])
-        self.generator.set_state(saved["generator"])
         self.step = saved["step"]
+        if len(saved["generator"]) == len(self.generator.get_state()):
+            self.generator.set_state(saved["generator"])
+        else:  # of another kind of device
+            self.generator.manual_seed(self.recipe.seed + self.step)
         log.info("resumed %s at step %d", self.recipe.name, self.step)
 
     def save(self) -> None:
