@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import open_clip
 import pytest
 import torch
@@ -12,8 +14,10 @@ from clip_unlearn.models.blocks import (
     encode_image_vit,
     encode_text,
     pool_attention,
+    run_at_end,
     run_block,
     run_bottleneck,
+    run_last_block,
 )
 from clip_unlearn.training.train import build_clip
 
@@ -76,6 +80,38 @@ def test_gradients_are_those_of_open_clips_forward(network: CLIP) -> None:
     weight.requires_grad_(False)
     assert wanted.abs().max() > 1e-2
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_one_token_of_a_block_is_what_the_whole_block_gives_there(
+    network: CLIP, hidden: bool
+) -> None:
+    block = network.transformer.resblocks[1]
+    x = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(6))
+    ends = torch.tensor([2, 6, 0])
+    mask = network.attn_mask[:7, :7] if hidden else None
+    wanted = block(x, attn_mask=mask)[torch.arange(3), ends]
+    own = x[torch.arange(3), ends]
+    found = run_at_end(block, x, ends) if hidden else run_last_block(block, x, own)
+    close(found, wanted)
+
+
+def test_gradients_at_one_token_are_those_of_the_whole_block(network: CLIP) -> None:
+    block = network.transformer.resblocks[0]
+    x = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(7), requires_grad=True)
+    parameters = [x, *block.requires_grad_(True).parameters()]
+    losses = run_last_block(block, x, x[:, 0]).square().sum(), block(x)[:, 0].square().sum()
+    found, wanted = (torch.autograd.grad(loss, parameters) for loss in losses)
+    block.requires_grad_(False)
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_a_vit_that_pools_all_tokens_gives_what_open_clips_forward_gives(network: CLIP) -> None:
+    visual = copy.deepcopy(network.visual)
+    visual.pool_type = "avg"
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(8))
+    close(encode_image_vit(visual, images), visual(images))
 
 
 @pytest.fixture(scope="module")

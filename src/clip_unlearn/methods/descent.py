@@ -11,11 +11,13 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from clip_unlearn.errors import NonFiniteError
+from clip_unlearn.models.numerics import flushed_denormals
 from clip_unlearn.progress import OnProgress, Progress
 
 _WARM_UP = 10
 
 
+@flushed_denormals()
 def take_steps(
     optimizer: torch.optim.Optimizer,
     losses: Iterable[Tensor],

@@ -37,6 +37,65 @@ def run_block(block: ResidualAttentionBlock, x: Tensor, mask: Tensor | None = No
     return x
 
 
+def run_last_block(
+    block: ResidualAttentionBlock, x: Tensor, own: Tensor, hidden: Tensor | None = None
+) -> Tensor:
+    """A block's output `(B, W)` at one token of each sequence, the only one that features are of.
+
+    Args:
+        block: open_clip's, batch first.
+        x: `(B, L, W)`.
+        own: `(B, W)`, that token out of `x`.
+        hidden: `(B, L)` of bool, tokens that it does not look at.
+    """
+    attention = block.attn
+    weights = attention.in_proj_weight.chunk(3)
+    query_bias, _, value_bias = attention.in_proj_bias.chunk(3)
+    query = F.linear(block.ln_1(own), weights[0], query_bias)
+    mixed = attend_once(
+        query, block.ln_1(x), weights[1], weights[2], heads=attention.num_heads, hidden=hidden
+    )
+    own = own + block.ls_1(attention.out_proj(mixed + value_bias))
+    own = own + block.ls_2(block.mlp(block.ln_2(own)))
+    return own
+
+
+def attend_once(
+    query: Tensor,
+    tokens: Tensor,
+    key_weight: Tensor,
+    value_weight: Tensor,
+    *,
+    heads: int,
+    hidden: Tensor | None = None,
+) -> Tensor:
+    """What one query a sequence finds in its tokens, `(B, W)`; no key or value is ever formed.
+
+    A query's product with a key is `q (K x) = (K' q) x`, and a mixture of values is `V` times the
+    mixture of tokens: two products a sequence in place of two a token. A key's bias adds the same
+    to all of a query's logits, which changes nothing; a value's is left to the caller.
+
+    Args:
+        query: `(B, W)`.
+        tokens: `(B, L, C)`.
+        key_weight: `(W, C)`.
+        value_weight: `(W, C)`.
+        heads: of the attention.
+        hidden: `(B, L)` of bool, tokens that are not looked at.
+    """
+    batch, width = query.shape
+    scaled = query * (width // heads) ** -0.5
+    by_head = scaled.view(batch, heads, -1).transpose(0, 1)
+    asked = (by_head @ key_weight.view(heads, width // heads, -1)).transpose(0, 1)
+    logits = asked @ tokens.transpose(1, 2)
+    if hidden is not None:
+        logits = logits.masked_fill(hidden[:, None], -torch.inf)
+    seen = (logits.softmax(-1).to(tokens.dtype) @ tokens).transpose(0, 1)
+    mixed = seen @ value_weight.view(heads, width // heads, -1).transpose(1, 2)
+    found: Tensor = mixed.transpose(0, 1).reshape(batch, width)
+    return found
+
+
 def run_bottleneck(block: Bottleneck, x: Tensor) -> Tensor:
     """One residual block's output `(B, C, H, W)`, channels last.
 
@@ -68,20 +127,20 @@ def pool_attention(pool: AttentionPool2d, x: Tensor) -> Tensor:
     tokens = x.flatten(2).transpose(1, 2)
     tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
     tokens = tokens + pool.positional_embedding.to(tokens.dtype)
-    batch, length, width = tokens.shape
-    heads = pool.num_heads
-    query = pool.q_proj(tokens[:, :1]).view(batch, 1, heads, -1).transpose(1, 2)
-    key = pool.k_proj(tokens).view(batch, length, heads, -1).transpose(1, 2)
-    value = pool.v_proj(tokens).view(batch, length, heads, -1).transpose(1, 2)
-    logits = (query * (width // heads) ** -0.5) @ key.transpose(-1, -2)
-    mixed = (logits.softmax(-1).to(value.dtype) @ value).transpose(1, 2)
-    features: Tensor = pool.c_proj(mixed.reshape(batch, width))
+    mixed = attend_once(
+        pool.q_proj(tokens[:, 0]),
+        tokens,
+        pool.k_proj.weight,
+        pool.v_proj.weight,
+        heads=pool.num_heads,
+    )
+    features: Tensor = pool.c_proj(mixed + pool.v_proj.bias)
     return features
 
 
-def is_plain(visual: VisionTransformer) -> bool:
-    """Whether a ViT is made of the blocks that `run_block` runs."""
-    blocks = visual.transformer.resblocks
+def is_plain(encoder: VisionTransformer | CLIP) -> bool:
+    """Whether a ViT, or the text encoder of a network, is made of the blocks that run here."""
+    blocks = encoder.transformer.resblocks
     return all(type(block) is ResidualAttentionBlock for block in blocks)
 
 
@@ -93,9 +152,18 @@ def encode_image_vit(visual: VisionTransformer, images: Tensor) -> Tensor:
         images: `(B, 3, H, W)`, in CLIP's normalisation.
     """
     x: Tensor = visual._embeds(images)
-    for block in visual.transformer.resblocks:
+    *lower, last = visual.transformer.resblocks
+    for block in lower:
         x = run_block(block, x)
-    pooled, _ = visual._pool(x)
+    return pooled_features(visual, last, x)
+
+
+def pooled_features(visual: VisionTransformer, last: ResidualAttentionBlock, x: Tensor) -> Tensor:
+    """Image features `(B, D)`, not normalised, from the input `(B, L, W)` of a ViT's last block."""
+    if visual.attn_pool is None and visual.pool_type == "tok":
+        pooled = visual.ln_post(run_last_block(last, x, x[:, 0]))
+    else:
+        pooled, _ = visual._pool(run_block(last, x))
     features: Tensor = pooled if visual.proj is None else pooled @ visual.proj
     return features
 
@@ -125,7 +193,21 @@ def encode_text(network: CLIP, tokens: Tensor) -> Tensor:
     length = int(ends.max()) + 1
     x = network.token_embedding(tokens[:, :length]) + network.positional_embedding[:length]
     mask = network.attn_mask[:length, :length]
-    for block in network.transformer.resblocks:
+    *lower, last = network.transformer.resblocks
+    for block in lower:
         x = run_block(block, x, mask)
-    features: Tensor = network.ln_final(x[torch.arange(len(x)), ends]) @ network.text_projection
+    features: Tensor = network.ln_final(run_at_end(last, x, ends)) @ network.text_projection
     return features
+
+
+def run_at_end(block: ResidualAttentionBlock, x: Tensor, ends: Tensor) -> Tensor:
+    """A causal block's output `(N, W)` at the end tokens.
+
+    Args:
+        block: open_clip's, batch first.
+        x: `(N, L, W)`.
+        ends: `(N,)`, their places.
+    """
+    places = torch.arange(x.shape[1], device=x.device)
+    own = x[torch.arange(len(x), device=x.device), ends]
+    return run_last_block(block, x, own, hidden=places > ends[:, None])

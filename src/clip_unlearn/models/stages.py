@@ -14,7 +14,14 @@ from open_clip.modified_resnet import ModifiedResNet
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
-from clip_unlearn.models.blocks import is_plain, pool_attention, run_block, run_bottleneck
+from clip_unlearn.models.blocks import (
+    is_plain,
+    pool_attention,
+    pooled_features,
+    run_at_end,
+    run_block,
+    run_bottleneck,
+)
 from clip_unlearn.models.text import prompt_length
 
 
@@ -95,7 +102,9 @@ def _cut_resnet(visual: ModifiedResNet, blocks: int) -> CutEncoder:
         for number, stage in enumerate(above, first + 1)
         for name in _layers(f"visual.layer{number}", stage)
     ]
-    return CutEncoder(trunk, upper, (*layers, *_layers("visual.attnpool", visual.attnpool)))
+    layers += _layers("visual.attnpool", visual.attnpool)
+    layers.remove("visual.attnpool.k_proj.bias")  # an attention is the same with any
+    return CutEncoder(trunk, upper, tuple(layers))
 
 
 def _cut_vit(visual: VisionTransformer, blocks: int) -> CutEncoder:
@@ -111,6 +120,10 @@ def _cut_vit(visual: VisionTransformer, blocks: int) -> CutEncoder:
         return x
 
     def upper(x: Tensor) -> Tensor:
+        if is_plain(visual) and above:
+            for block in above[:-1]:
+                x = run_block(block, x)
+            return pooled_features(visual, above[-1], x)
         for block in above:
             x = run(block, x)
         pooled, _ = visual._pool(x)
@@ -124,6 +137,10 @@ def _cut_vit(visual: VisionTransformer, blocks: int) -> CutEncoder:
     ]
     head = [n for n, _ in visual.named_parameters() if n.startswith(("ln_post", "proj"))]
     return CutEncoder(trunk, upper, (*layers, *(f"visual.{name}" for name in head)))
+
+
+def _picked(x: Tensor, places: Tensor) -> Tensor:
+    return x[torch.arange(len(x), device=x.device), places]
 
 
 def _as_it_is(block: nn.Module, x: Tensor) -> Tensor:
@@ -157,9 +174,11 @@ def cut_text_encoder(network: CLIP, tokens: Tensor, *, blocks: int = 1) -> CutEn
 
     def upper(packed: Tensor) -> Tensor:
         x, end = packed[..., :-1], packed[:, 0, -1].long()
-        for block in above:
+        at_once = above[-1:] if is_plain(network) else []  # the end token alone
+        for block in above[: len(above) - len(at_once)]:
             x = block(x, attn_mask=mask)
-        x = network.ln_final(x)[torch.arange(len(x), device=x.device), end]
+        pooled = run_at_end(at_once[0], x, end) if at_once else _picked(x, end)
+        x = network.ln_final(pooled)
         projection = network.text_projection
         features: Tensor = projection(x) if isinstance(projection, nn.Linear) else x @ projection
         return features
