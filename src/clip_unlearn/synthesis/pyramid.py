@@ -33,7 +33,8 @@ class AscentSettings:
         smoothness: weight of the total variation.
         saturation: weight of the colourfulness.
         diversity: weight of the mean cosine with the batch's other pictures of the same class.
-            Raising it shows more views of the class, and less typical ones; 0 to 5.
+            Raising it shows more views of the class, and less typical ones; 0 to 5. At 1.5 tuning
+            classes look alike no more than .05 above real pictures, and as typical as at 1.
         view_strength: how far the random views of each step differ; 0 to 1.
         leave_probability: an image leaves the batch once its mean probability over the latest
             views is above; raising it gives surer and less varied pictures.
@@ -47,7 +48,7 @@ class AscentSettings:
     cosine_weight: float = 5.0
     smoothness: float = 6.0
     saturation: float = 1.0
-    diversity: float = 1.0
+    diversity: float = 1.5
     view_strength: float = 1.0
     leave_probability: float = 0.85
 
