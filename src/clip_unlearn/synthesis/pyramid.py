@@ -33,8 +33,7 @@ class AscentSettings:
         smoothness: weight of the total variation.
         saturation: weight of the colourfulness.
         diversity: weight of the mean cosine with the batch's other pictures of the same class.
-            Raising it shows more views of the class, and less typical ones; 0 to 5. At 1.5 tuning
-            classes look alike no more than .05 above real pictures, and as typical as at 1.
+            Raising it shows more views of the class, and less typical ones; 0 to 5.
         view_strength: how far the random views of each step differ; 0 to 1.
         leave_probability: an image leaves the batch once its mean probability over the latest
             views is above; raising it gives surer and less varied pictures.
