@@ -278,6 +278,12 @@ def test_cells_side_by_side_are_the_cells_one_after_another(
         assert (one["method"], one["forget_class"]) == (same["method"], same["forget_class"])
         assert one["fingerprint"] == same["fingerprint"]
         assert one["before"] == same["before"]
+        assert (one["workers"], same["workers"]) == (3, 1)
+    summaries = [
+        summarise(o.rows, tmp_path / f)[0] for o, f in ((apart, "apart"), (together, "bench"))
+    ]
+    assert {one.seconds is None for one in summaries[0]} == {True}
+    assert {one.seconds is None for one in summaries[1]} == {False}
 
 
 def test_synthetic_pictures_are_made_once_though_many_ask(colours: Job, tmp_path: Path) -> None:

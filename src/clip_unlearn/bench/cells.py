@@ -68,6 +68,7 @@ class Batch:
         fingerprint: of all that the cells rest on.
         oracle: a model that never saw the class, if there is one.
         whole_task: whether the method is given all classes of the task at once.
+        workers: how many batches run at a time, this one among them.
     """
 
     job: Job
@@ -78,6 +79,7 @@ class Batch:
     fingerprint: str
     oracle: Oracle | None = None
     whole_task: bool = False
+    workers: int = 1
 
     @property
     def forget_class(self) -> str:
@@ -182,6 +184,7 @@ def _run_cell(batch: Batch, stage: Stage, seed: int, cache: SetCache) -> None:
             "whole_task": batch.whole_task,
             **facts,
             "device": str(stage.model.device),
+            "workers": batch.workers,
             "versions": versions(),
             "fingerprint": batch.fingerprint,
         }

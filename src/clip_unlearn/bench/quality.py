@@ -89,8 +89,8 @@ def run_quality(
         protocol: what is asked for.
         folder: of the result files.
         limit: the most cells to run now.
-        workers: how many cells run at a time, each with its share of the processor's cores; with
-            more than one, their seconds are not those of a machine that does nothing else.
+        workers: how many cells run at a time, each with its share of the processor's cores; no
+            summary counts their seconds unless it is one.
         run: where a batch of cells runs.
         on_progress: is told of every batch.
 
@@ -106,7 +106,7 @@ def run_quality(
     for batch in batches:
         seeds = tuple(seed for seed in batch.seeds if not batch.is_done(seed))[:left]
         left = None if left is None else left - len(seeds)
-        todo += [replace(batch, seeds=seeds)] if seeds else []
+        todo += [replace(batch, seeds=seeds, workers=workers)] if seeds else []
     if workers > 1:  # the pictures of all classes first, not one class with everyone waiting
         todo.sort(key=lambda batch: protocol.entrants.index(batch.entrant))
         run = partial(run, threads=max(1, (os.cpu_count() or 1) // workers))

@@ -34,7 +34,8 @@ Made from the result files under `{results}` by `clip-unlearn bench report`; do 
   of classes alone; seeds are no extra pictures. n counts pictures that were asked about. **Bold**:
   better than every other one, with an interval of the difference that leaves out 0. `retrain` is
   the model that never saw the class: what others are compared with.
-- *s* and *MB*: median seconds and largest memory of synthesis and forgetting.
+- *s* and *MB*: median seconds, of cells that ran alone, and largest memory of synthesis and
+  forgetting.
 """
 
 

@@ -37,7 +37,7 @@ class Summary:
         forget_classes: that it was run on.
         cells: how many.
         figures: by name; one that could not be measured is left out.
-        seconds: median time of synthesis and forgetting, where it is known.
+        seconds: median time of synthesis and forgetting, where a cell ran alone.
         peak_memory_bytes: the largest, where it is known.
     """
 
@@ -111,7 +111,8 @@ def _first(cells: Sequence[Answered], forget_class: str) -> Answered:
 
 def _pool(cells: Sequence[Answered], resamples: Resamples) -> Summary:
     rows = [cell.row for cell in cells]
-    seconds = [row["seconds"] for row in rows if row["seconds"] is not None]
+    alone = [row["seconds"] for row in rows if row.get("workers", 1) == 1]
+    seconds = [value for value in alone if value is not None]
     memory = [row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None]
     seen = {name for row in rows for name in row["data_seen"] or ()}
     found = left(cells, resamples, before=False)

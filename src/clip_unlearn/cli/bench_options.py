@@ -57,7 +57,7 @@ Limit = Annotated[
 Workers = Annotated[
     int,
     typer.Option(
-        min=1, help="Cells at a time, for many cores or a GPU; their seconds are then no measure."
+        min=1, help="Cells at a time, for many cores or a GPU; their seconds are not counted."
     ),
 ]
 CheckpointRow = Annotated[
