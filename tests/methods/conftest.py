@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from tests.conftest import COLOURS
 from torch import Tensor
 
-from clip_unlearn.methods.base import UnlearnRequest
+from clip_unlearn.methods.base import Method, UnlearnRequest
+from clip_unlearn.methods.catalog import methods
+from clip_unlearn.methods.retrain import Retrain
 from clip_unlearn.models.clip import ClipModel, image_features
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, accuracy, build_classifier
 from clip_unlearn.synthesis.sets import ForgetSet, RetainSet
@@ -31,6 +34,18 @@ def requested(
             build_classifier(model, tuple(COLOURS)),
             RetainSet(others, labels, kept),
         )
+
+    return made
+
+
+@pytest.fixture
+def default_method(oracle_folder: Path) -> Callable[[str], Method]:
+    """A method with its default settings; `retrain` is told where its oracle is."""
+
+    def made(name: str) -> Method:
+        if name == Retrain.name:
+            return Retrain(oracle=str(oracle_folder))
+        return methods[name].preset("default")
 
     return made
 

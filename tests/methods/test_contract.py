@@ -12,7 +12,6 @@ from torch import Tensor
 from clip_unlearn.errors import UnknownNameError
 from clip_unlearn.methods.base import Method, UnlearnRequest
 from clip_unlearn.methods.catalog import methods
-from clip_unlearn.methods.retrain import Retrain
 from clip_unlearn.models.clip import ClipModel, weights_sha256
 from clip_unlearn.models.edit import Edit
 from clip_unlearn.models.zero_shot import build_classifier
@@ -50,15 +49,12 @@ def request_for_red(model: ClipModel, colour_pictures: Pictures) -> UnlearnReque
 
 
 @pytest.fixture
-def fitted(oracle_folder: Path) -> Fitted:
-    """Fits a method with its default settings; `retrain` is told where its oracle is."""
+def fitted(default_method: Callable[[str], Method]) -> Fitted:
+    """Fits a method with its default settings."""
 
     def fit(name: str, model: ClipModel, request: UnlearnRequest, seed: int = 0) -> Edit:
-        own = name == Retrain.name
-        method: Method = (
-            Retrain(oracle=str(oracle_folder)) if own else methods[name].preset("default")
-        )
-        return method.fit(model, request, generator=torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        return default_method(name).fit(model, request, generator=generator)
 
     return fit
 

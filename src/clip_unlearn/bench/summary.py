@@ -111,8 +111,8 @@ def _first(cells: Sequence[Answered], forget_class: str) -> Answered:
 
 def _pool(cells: Sequence[Answered], resamples: Resamples) -> Summary:
     rows = [cell.row for cell in cells]
-    alone = [row["seconds"] for row in rows if row.get("workers", 1) == 1]
-    seconds = [value for value in alone if value is not None]
+    alone = [row for row in rows if row.get("workers", 1) == 1]
+    seconds = [row["seconds"] for row in alone if row["seconds"] is not None]
     memory = [row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None]
     seen = {name for row in rows for name in row["data_seen"] or ()}
     found = left(cells, resamples, before=False)

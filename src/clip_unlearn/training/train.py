@@ -221,8 +221,7 @@ class Trainer:
         images, labels = self.batch()
         tokens, targets = self.captions(labels)
         mix = recipe.mix_probability
-        drawn = torch.rand(1, generator=self.generator, device=self.device) if mix else None
-        if drawn is not None and drawn < mix:
+        if mix and torch.rand(1, generator=self.generator, device=self.device) < mix:
             images, targets = self._mix(images, targets)
         with quick(images.device):
             raw = self.encode_image(images)
