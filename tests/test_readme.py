@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -27,6 +28,11 @@ def commands() -> list[list[str]]:
     lines = [line for block in blocks("sh") for line in block.splitlines() if line]
     parts = [shlex.split(part) for line in lines for part in line.split("&&")]
     return [words[1:] for words in parts if Path(words[0]).name == "clip-unlearn"]
+
+
+def as_a_user() -> dict[str, str]:
+    """The environment without the limit of one thread that tests side by side have."""
+    return {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
 
 
 def test_every_shell_line_is_an_installation_a_test_run_or_ours() -> None:
@@ -56,6 +62,7 @@ def test_every_command_of_the_readme_runs_in_order(embedded_model: str, tmp_path
         done = subprocess.run(
             [sys.executable, "-m", "clip_unlearn", *words],
             cwd=tmp_path,
+            env=as_a_user(),
             capture_output=True,
             encoding="utf-8",
         )
@@ -71,7 +78,11 @@ def test_every_command_of_the_readme_runs_in_order(embedded_model: str, tmp_path
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     (code,) = blocks("python")
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8"
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=as_a_user(),
+        capture_output=True,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     assert "soccer ball" in done.stdout

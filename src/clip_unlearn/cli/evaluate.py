@@ -65,7 +65,7 @@ def evaluate(
 def print_result(result: EvaluateResult) -> None:
     """The figures that have a meaning."""
     print_table(
-        ("accuracy in per cent", result.model, "95 % interval", "pictures"),
+        (f"{result.model}, in per cent", "accuracy", "95 % interval", "pictures"),
         (
             (row.label, percent(row.after), between(row.interval), str(row.count))
             for row in result.table
