@@ -16,14 +16,16 @@ from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.frozen import frozen_image_encoder
 from clip_unlearn.synthesis.catalog import Synthesizer
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
+from clip_unlearn.synthesis.pyramid import AscentSettings
 from clip_unlearn.synthesis.realistic import Realistic
 from clip_unlearn.synthesis.retain import BATCH, MOST_CLASSES, RETAIN_ASCENT, shipped_counts
 
 _PROBE_SECONDS = 0.2
 _MOST_PROBED = 32
 _RETAIN_IMAGES_PER_CLASS = 2
+_STRAGGLERS = 0.1  # of the steps after the first at which an image may leave: few images take more
 _FORWARD = 1 / 3  # of a forward and backward pass
-_UPPER = 1 / 10  # of an encoder, which is what a gate is fitted in
+_UPPER = 1 / 4  # of a forward pass: a step in the last block, where a gate is fitted
 _COPIES = 4  # of the weights: themselves, gradients, and Adam's two
 
 
@@ -32,7 +34,8 @@ class Estimate:
     """A guess, for the user to decide whether to go on.
 
     Attributes:
-        seconds: wall time, at most; `None` for a method or synthesiser whose cost is not known.
+        seconds: wall time; a method that stops when enough is forgotten may take less. `None` for a
+            method or synthesiser whose cost is not known.
         memory_bytes: of weights, gradients and activations.
         makes_retain_set: whether the time includes pictures of classes to keep, which are made
             once a model; they may be in the cache.
@@ -45,15 +48,34 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Cost:
-    """Work in units of one image forward and backward through the image encoder.
+    """Work on images in the image encoder.
 
     Attributes:
-        passes: how many, at most.
-        batch: images at once.
+        passes: images forward and backward.
+        batch: of them at once.
+        views: images forward alone, through the encoder's frozen copy.
     """
 
     passes: float
     batch: int
+    views: float = 0
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What an image costs.
+
+    Attributes:
+        both: seconds forward and backward.
+        lean: the same in the encoder's frozen copy, on which pictures are made.
+        view: seconds forward alone in that copy.
+        kept_bytes: of activations, between forward and backward.
+    """
+
+    both: float
+    lean: float
+    view: float
+    kept_bytes: int
 
 
 def estimate(
@@ -77,23 +99,24 @@ def estimate(
         num_pictures: real pictures to evaluate on.
         watched: pictures of classes to keep are wanted whatever the method uses.
     """
-    each, lean, activation_bytes = probe(model)
+    found = probe(model)
     shipped, made = shipped_counts(model), min(num_classes, MOST_CLASSES)
     kept = shipped or (made, made * _RETAIN_IMAGES_PER_CLASS)
     makes = (method.uses_retain_set or watched) and shipped is None
     images, synthesis = synthesis_cost(synthesizer)
     costs = [synthesis, method_cost(method, images, *kept)]
-    seconds = each * 2 * num_pictures * _FORWARD
-    for cost, of_one in zip(costs, (lean, each), strict=True):
-        seconds += cost.passes * of_one * num_forget if cost is not None else 0
+    seconds = found.both * 2 * num_pictures * _FORWARD
+    for cost, of_one in zip(costs, (found.lean, found.both), strict=True):
+        if cost is not None:
+            seconds += (cost.passes * of_one + cost.views * found.view) * num_forget
     batch = max((cost.batch for cost in costs if cost is not None), default=1)
     if makes:
-        seconds += lean * kept[1] * RETAIN_ASCENT.max_steps
+        seconds += found.lean * kept[1] * _expected_steps(RETAIN_ASCENT)
         batch = max(batch, min(BATCH, kept[1]))
     weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
     return Estimate(
         seconds=None if None in costs else seconds,
-        memory_bytes=_COPIES * weights + batch * activation_bytes,
+        memory_bytes=_COPIES * weights + batch * found.kept_bytes,
         makes_retain_set=makes,
     )
 
@@ -103,7 +126,7 @@ def synthesis_cost(synthesizer: Synthesizer) -> tuple[int, Cost | None]:
     match synthesizer:
         case Realistic():
             count = synthesizer.num_images
-            return count, Cost(count * synthesizer.ascent.max_steps, count)
+            return count, Cost(count * _expected_steps(synthesizer.ascent), count)
         case GradientAscent():
             count = synthesizer.num_images
             passes = 1 + _FORWARD if synthesizer.check_apart else 1
@@ -111,6 +134,12 @@ def synthesis_cost(synthesizer: Synthesizer) -> tuple[int, Cost | None]:
             return count, Cost(count * steps, min(count, synthesizer.batch_size))
         case _:
             return 0, None
+
+
+def _expected_steps(ascent: AscentSettings) -> float:
+    """Steps that an image takes on average: nearly all leave as soon as they may."""
+    least = min(ascent.min_steps, ascent.max_steps)
+    return least + _STRAGGLERS * (ascent.max_steps - least)
 
 
 def method_cost(method: Method, images: int, kept_classes: int, kept_images: int) -> Cost | None:
@@ -131,7 +160,7 @@ def method_cost(method: Method, images: int, kept_classes: int, kept_images: int
             views += far * method.retain_views
             views += images * (1 + method.mixes) * method.forget_views
             steps = method.rounds * method.steps * method.batch_size
-            return Cost(views * _FORWARD + steps * _UPPER, method.batch_size)
+            return Cost(0, method.batch_size, views + steps * _UPPER)
         case Lipschitz():
             each = images * (method.num_perturbations + 1)
             return Cost(each * method.max_steps, each)
@@ -139,30 +168,27 @@ def method_cost(method: Method, images: int, kept_classes: int, kept_images: int
             return None
 
 
-def probe(model: ClipModel) -> tuple[float, float, int]:
-    """What an image costs, forward and backward, in seconds and in bytes kept in between.
-
-    Returns:
-        Seconds in the model, seconds in its frozen copy, on which pictures are made, and bytes.
-    """
-    frozen, found = frozen_image_encoder(model), list[tuple[float, int]]()
-    for encode in (model.encode_image, frozen):
-        timed_pass(model, encode, 1)  # the first pass also allocates
-        one, _ = timed_pass(model, encode, 1)
-        count = max(1, min(_MOST_PROBED, int(_PROBE_SECONDS / max(one, 1e-6))))
-        timed_pass(model, encode, count)
-        seconds, kept = timed_pass(model, encode, count)
-        found.append((seconds / count, kept // count))
-    (each, activations), (lean, _) = found
-    return each, lean, activations
+def probe(model: ClipModel) -> Probe:
+    """Times a few images, more of them until they take long enough to tell."""
+    frozen, count = frozen_image_encoder(model), 1
+    timed_pass(model, frozen, count)  # the first pass also allocates
+    while count < _MOST_PROBED and timed_pass(model, frozen, count)[0] < _PROBE_SECONDS:
+        count *= 2
+    timed_pass(model, model.encode_image, count)
+    both, kept = timed_pass(model, model.encode_image, count)
+    lean, _ = timed_pass(model, frozen, count)
+    started = time.monotonic()
+    with torch.no_grad():
+        frozen(_grey(model, count)).cpu()  # waits for the device
+    view = time.monotonic() - started
+    return Probe(both / count, lean / count, view / count, kept // count)
 
 
 def timed_pass(
     model: ClipModel, encode: Callable[[Tensor], Tensor], count: int
 ) -> tuple[float, int]:
     """Seconds and kept bytes of one pass of `count` images, forward and backward."""
-    size = model.preprocess.size
-    images = torch.full((count, 3, size, size), 0.5, device=model.device, requires_grad=True)
+    images = _grey(model, count).requires_grad_()
     kept: dict[int, int] = {}
     own = {parameter.data_ptr() for parameter in model.network.parameters()}
 
@@ -178,3 +204,8 @@ def timed_pass(
     (gradient,) = torch.autograd.grad(features.square().sum(), images)
     gradient.cpu()  # waits for the device
     return time.monotonic() - started, sum(kept.values())
+
+
+def _grey(model: ClipModel, count: int) -> Tensor:
+    size = model.preprocess.size
+    return torch.full((count, 3, size, size), 0.5, device=model.device)
