@@ -16,7 +16,7 @@ def test_a_table_stays_within_80_columns_and_shows_names_as_they_are(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows = [
-        ("soccer ball: edited images, original text", "100.0", "0.0", "0.0 to 56.1", "3"),
+        ("soccer ball: by the original's text", "100.0", "0.0", "0.0 to 56.1", "3"),
         ("[bold]x[/bold]" + "y" * 200, "-", "-", "", "0"),
         ("⚽ ⚽", "1.0", "2.0", "", "0"),
     ]

@@ -74,8 +74,8 @@ def render_table(before: Evaluation, after: Evaluation) -> list[TableRow]:
         row(f"{len(before.neighbours)} nearest classes", "neighbour_accuracy"),
         *others,
         row("all classes at once", "all_classes_accuracy"),
-        row(f"{name}: edited images, original text", "image_side_accuracy"),
+        row(f"{name}: by the original's text", "image_side_accuracy"),
         row(f"{name}: by image prototypes", "prototype_accuracy"),
-        row("zero line: prototypes of classes never seen", "zero_line"),
+        row("unseen classes: by image prototypes", "zero_line"),
         row(f"{name}: held-out styles", "heldout_style_accuracy"),
     ]
