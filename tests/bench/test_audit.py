@@ -15,6 +15,7 @@ from clip_unlearn.bench.audit_tables import audit_tables, records, verdict_table
 from clip_unlearn.bench.docket import Defendant, Docket
 from clip_unlearn.bench.entrants import Outside
 from clip_unlearn.bench.fakes import KINDS, Fake, parse_fake
+from clip_unlearn.bench.isolation import in_own_process
 from clip_unlearn.bench.quality import Outcome
 from clip_unlearn.bench.report import write_audit_summary, write_report
 from clip_unlearn.errors import InputError, UnknownNameError
@@ -98,6 +99,18 @@ def test_what_is_done_is_not_heard_again_and_other_attacks_are(
     waiting = court(*defendants, attacks=("swap",), limit=0)
     assert waiting.missing == 3
     assert waiting.warnings[0].startswith("Stale, ")
+
+
+def test_classes_heard_side_by_side_get_the_verdicts_of_one_after_another(
+    colours: Job, tmp_path: Path
+) -> None:
+    docket = Docket((Fake("text alone"),), (colours,), ("red", "blue"), attacks=QUICK)
+    apart = run_audits(docket, tmp_path / "apart", workers=2, run=in_own_process)
+    turns = run_audits(docket, tmp_path / "turns", run=here)
+    assert apart.warnings == turns.warnings == ()
+    for one, same in zip(apart.rows, turns.rows, strict=True):
+        assert (one["workers"], same["workers"]) == (2, 1)
+        assert (one["forget_class"], one["verdict"]) == (same["forget_class"], "FAIL")
 
 
 def test_a_defendant_that_can_not_be_heard_is_named_and_the_rest_is(

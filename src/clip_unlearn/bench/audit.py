@@ -15,7 +15,7 @@ from clip_unlearn.bench.docket import Charge, Docket, Hearing, plan
 from clip_unlearn.bench.entrants import Outside
 from clip_unlearn.bench.fakes import Fake
 from clip_unlearn.bench.forgetting import SetCache, forget
-from clip_unlearn.bench.isolation import Runner, in_own_process
+from clip_unlearn.bench.isolation import Runner, in_own_process, side_by_side, with_its_share
 from clip_unlearn.bench.quality import Outcome
 from clip_unlearn.bench.stage import classifier_names, load_job_model, setting_of
 from clip_unlearn.bench.store import CACHE, rows_at, stale_warning
@@ -42,6 +42,7 @@ def run_audits(
     folder: Path,
     *,
     limit: int | None = None,
+    workers: int = 1,
     run: Runner = in_own_process,
     on_progress: OnProgress = ignore,
 ) -> Outcome:
@@ -51,6 +52,7 @@ def run_audits(
         docket: what is asked for.
         folder: of the result files.
         limit: the most cells to run now.
+        workers: how many classes are heard at a time, each with its share of the processor's cores.
         run: where the cells of a class run.
         on_progress: is told of every class.
 
@@ -62,18 +64,25 @@ def run_audits(
     charges = [charge for hearing in hearings for charge in hearing.charges]
     stale = [c.path.relative_to(folder) for c in charges if c.is_stale]
     warnings = [*stale_warning(stale)]
-    left = limit
-    for number, hearing in enumerate(hearings):
-        on_progress(Progress("audit", number, len(hearings), hearing.forget_class))
-        able = [charge for charge in hearing.charges if not charge.is_done][:left]
+    todo, left = list[Hearing](), limit
+    for hearing in hearings:
+        able = tuple(charge for charge in hearing.charges if not charge.is_done)[:left]
         left = None if left is None else left - len(able)
-        if able:
-            try:
-                warnings += run(hear, replace(hearing, charges=tuple(able)))
-            except InputError as error:
-                warnings.append(f"{hearing.forget_class}: {error}")
+        todo += [replace(hearing, charges=able, workers=workers)] if able else []
+    run = with_its_share(run, workers)
+    found = side_by_side(lambda hearing: _tried(hearing, run), todo, workers)
+    for number, hearing in enumerate(todo):
+        on_progress(Progress("audit", number, len(todo), hearing.forget_class))
+        warnings += next(found)
     rows = rows_at([charge.path for charge in charges if charge.is_done], folder)
     return Outcome(rows, tuple(warnings), len(charges) - len(rows))
+
+
+def _tried(hearing: Hearing, run: Runner) -> tuple[str, ...]:
+    try:
+        return run(hear, hearing)
+    except InputError as error:
+        return (f"{hearing.forget_class}: {error}",)
 
 
 def hear(hearing: Hearing) -> tuple[str, ...]:
@@ -168,6 +177,7 @@ def _heard(
         "attacks": [_short(row.as_json("")) for row in report.rows],
         "oracle": report.oracle,
         "seconds": report.seconds,
+        "workers": hearing.workers,
         "device": report.device,
         "versions": dict(report.versions),
         "fingerprint": charge.fingerprint,

@@ -99,6 +99,7 @@ class Hearing:
         folder: of the result files.
         attacks: names; all where none is given.
         oracle: a model that never saw the class, if there is one.
+        workers: how many classes are heard at a time, this one among them.
     """
 
     job: Job
@@ -106,6 +107,7 @@ class Hearing:
     folder: Path
     attacks: tuple[str, ...]
     oracle: Oracle | None
+    workers: int = 1
 
     @property
     def forget_class(self) -> str:

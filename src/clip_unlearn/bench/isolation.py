@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import torch
 
 from clip_unlearn.errors import InputError
 
+Item = TypeVar("Item")
 T = TypeVar("T")
 _PRELOADED = [
     "clip_unlearn.bench.audit",
@@ -56,6 +59,17 @@ def in_own_process(work: Callable[..., T], *arguments: Any, threads: int | None 
         raise InputError(
             "Its process was ended from outside, perhaps for want of memory. Run it again alone."
         ) from error
+
+
+def with_its_share(run: Runner, workers: int) -> Runner:
+    """The runner for one of several at a time: each gets as many threads as cores fall to it."""
+    return run if workers == 1 else partial(run, threads=max(1, (os.cpu_count() or 1) // workers))
+
+
+def side_by_side(work: Callable[[Item], T], items: Iterable[Item], workers: int) -> Iterator[T]:
+    """What `work` gives of each item, in their order, so many at a time."""
+    with ThreadPoolExecutor(workers) as pool:
+        yield from (map if workers == 1 else pool.map)(work, items)
 
 
 def _use_threads(threads: int | None) -> None:

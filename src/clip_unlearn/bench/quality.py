@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,7 +12,7 @@ from typing import Any
 from clip_unlearn.bench.cells import Batch, make_pictures, run_batch
 from clip_unlearn.bench.entrants import Entrant, Recipe
 from clip_unlearn.bench.fingerprints import digest
-from clip_unlearn.bench.isolation import Runner, in_own_process
+from clip_unlearn.bench.isolation import Runner, in_own_process, side_by_side, with_its_share
 from clip_unlearn.bench.requests import class_requests, refuse_clashes
 from clip_unlearn.bench.store import Rows, rows_at, stale_warning
 from clip_unlearn.errors import InputError
@@ -109,15 +106,12 @@ def run_quality(
         todo += [replace(batch, seeds=seeds, workers=workers)] if seeds else []
     if workers > 1:  # the pictures of all classes first, not one class with everyone waiting
         todo.sort(key=lambda batch: protocol.entrants.index(batch.entrant))
-        run = partial(run, threads=max(1, (os.cpu_count() or 1) // workers))
+    run = with_its_share(run, workers)
     pictures = _Pictures(run)
-    with ThreadPoolExecutor(workers) as pool:
-        spread = map if workers == 1 else pool.map
-        found = iter(spread(lambda batch: _run(batch, pictures, run), todo))
-        for number, batch in enumerate(todo):
-            named = f"{batch.label}, {batch.forget_class}"
-            on_progress(Progress("bench", number, len(todo), named))
-            warnings += next(found)
+    found = side_by_side(lambda batch: _run(batch, pictures, run), todo, workers)
+    for number, batch in enumerate(todo):
+        on_progress(Progress("bench", number, len(todo), f"{batch.label}, {batch.forget_class}"))
+        warnings += next(found)
     rows = rows_at([b.path(seed) for b, seed in wanted if b.is_done(seed)], folder)
     return Outcome(rows, tuple(warnings), len(wanted) - len(rows))
 

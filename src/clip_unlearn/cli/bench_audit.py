@@ -37,6 +37,7 @@ def audit(
     data: bench_options.Data = "synthetic",
     oracle: bench_options.Oracle = None,
     limit: bench_options.Limit = None,
+    workers: bench_options.Workers = 1,
     device: options.Device = "auto",
     output: bench_options.Results = None,
     as_json: options.Json = False,
@@ -79,7 +80,7 @@ def audit(
     name = "own" if forget_class else NAME if published else kind
     folder = output or Path("results", "audit", name)
     with progress_bar() as show:
-        outcome = run_audits(docket, folder, limit=limit, on_progress=show)
+        outcome = run_audits(docket, folder, limit=limit, workers=workers, on_progress=show)
     write_audit_summary(folder, read_rows(folder))  # of others that were heard before as well
     write_document(outcome.rows, as_json=as_json, json_file=json_file)
     if not as_json:
