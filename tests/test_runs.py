@@ -149,6 +149,28 @@ def test_an_empty_output_folder_is_fine_and_checking_makes_nothing(tmp_path: Pat
     assert names_in(tmp_path) == ["empty"]
 
 
+def test_a_folder_that_can_not_give_way_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here" / "deep").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here" / "deep")
+    for path in (Path(), Path(".."), tmp_path / "here", Path("/")):
+        with pytest.raises(InputError, match="can't be replaced"):
+            check_output(path, overwrite=True)
+    check_output(Path("out"), overwrite=True)
+
+
+def test_what_is_left_of_an_old_folder_is_said_and_is_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_bytes(tmp_path / "out" / "file", b"old")
+    monkeypatch.setattr("clip_unlearn.runs.shutil.rmtree", lambda path, **_: None)
+    with atomic_folder(tmp_path / "out", overwrite=True) as temporary:
+        (temporary / "file").write_bytes(b"new")
+    assert (tmp_path / "out" / "file").read_bytes() == b"new"
+    assert "Could not remove what was in" in caplog.text
+
+
 def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"is a file\. Give a folder"):

@@ -40,10 +40,6 @@ class LimitMissedError(ClipUnlearnError):
     exit_code = 4
 
 
-class MissingExtraError(ClipUnlearnError):
-    """An optional dependency that is not installed."""
-
-
 def suggestions(name: str, known: Sequence[str], count: int = 3) -> list[str]:
     """The known names nearest to a wrong one, whatever the case."""
     by_fold = {k.casefold(): k for k in known}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from clip_unlearn.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -23,8 +26,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, *, flag: str = "--output") -> Iterator[Path]:
     """A temporary path beside `path` that becomes it on leaving, and is removed after an error.
+
+    Args:
+        path: the file to make.
+        flag: what the user gave it with.
 
     Raises:
         InputError: if the folder can't be written, or the disk is full.
@@ -34,9 +41,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
         os.close(descriptor)
     except OSError as error:
-        raise InputError(
-            f"Can't write {path}: {error.strerror}. Choose another --output."
-        ) from error
+        raise InputError(f"Can't write {path}: {error.strerror}. Choose another {flag}.") from error
     temporary = Path(name)
     try:
         yield temporary
@@ -48,23 +53,21 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise InputError(
-            f"Can't write {path}: {error.strerror}. Choose another --output."
-        ) from error
+        raise InputError(f"Can't write {path}: {error.strerror}. Choose another {flag}.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole."""
-    with atomic_file(path) as temporary:
+def write_bytes(path: Path, data: bytes, *, flag: str = "--output") -> None:
+    """Write a file whole; `flag` is what the user gave it with."""
+    with atomic_file(path, flag=flag) as temporary:
         temporary.write_bytes(data)
 
 
-def write_json(path: Path, document: Any) -> None:
+def write_json(path: Path, document: Any, *, flag: str = "--output") -> None:
     """Write a JSON file whole; NaN and infinity are refused, since JSON has none."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode("utf-8"))
+    write_bytes(path, (text + "\n").encode("utf-8"), flag=flag)
 
 
 @contextlib.contextmanager
@@ -97,14 +100,17 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
                     os.fsync(handle.fileno())
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name[:80]}.old.", dir=path.parent))
-            path.replace(old / path.name)
             try:
+                path.replace(old / path.name)
                 temporary.replace(path)
             except BaseException:  # an interrupt as well must not lose the old one
-                (old / path.name).replace(path)
+                if not path.exists():
+                    (old / path.name).replace(path)
                 old.rmdir()
                 raise
-            shutil.rmtree(old)
+            shutil.rmtree(old, ignore_errors=True)
+            if old.exists():
+                log.warning("Could not remove what was in %s before: %s is left.", path, old)
         else:
             temporary.replace(path)
         _sync_folder(path.parent)
@@ -120,7 +126,8 @@ def check_output(path: Path, *, overwrite: bool) -> None:
     """Refuse an output folder before any work is done.
 
     Raises:
-        InputError: if it exists and `overwrite` is off, is a file, or can't be made there.
+        InputError: if it exists and `overwrite` is off, is a file, can't be made there, or can't
+            give way to the folder that is to take its place.
     """
     try:
         if path.is_file():
@@ -130,7 +137,12 @@ def check_output(path: Path, *, overwrite: bool) -> None:
                 f"Output folder {path} exists. "
                 "Give another with --output, or replace it with --overwrite."
             )
-        parent = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+        if path.is_mount() or (path.exists() and Path.cwd().is_relative_to(path.resolve())):
+            raise InputError(
+                f"Output {path} can't be replaced: it is a mount point, or the folder that you are "
+                "in. Give a folder in it with --output."
+            )
+        parent = next(p for p in path.absolute().parents if p.exists())
     except OSError as error:
         raise InputError(f"Can't use {path}: {error.strerror}. Choose another --output.") from error
     if not parent.is_dir():

@@ -36,6 +36,7 @@ def fails_with(error: BaseException) -> typer.Typer:
         (UnknownToModelError("Not known."), "Error: Not known.", 3),
         (LimitMissedError("Too much left."), "Error: Too much left.", 4),
         (OSError(errno.ENOSPC, "No space left"), "Error: The disk is full.", 2),
+        (PermissionError(errno.EACCES, "Not allowed", "x"), "Error: Can't use x: Not allowed.", 2),
         (KeyboardInterrupt(), "Interrupted; nothing was saved.", 130),
     ],
 )
@@ -70,7 +71,10 @@ def test_a_bug_keeps_its_traceback(error: Exception) -> None:
         (["forget", "soccer ball", "--output", "a-file"], "Output a-file is a file."),
         (["forget", "soccer ball", "--output", "a-file/x"], "a-file is a file"),
         (["forget", "soccer ball", "--output", "full"], "replace it with --overwrite"),
+        (["forget", "soccer ball", "--output", ".", "--overwrite"], "the folder that you are in"),
+        (["audit", "emoji-resnet", "x" * 300], "Can't use xxx"),
         (["forget", "soccer ball", "--json-file", "full"], "Give another file with --json-file."),
+        (["forget", "soccer ball", "--json-file", "x" * 300], "Can't use xxx"),
         (["forget", "soccer ball", "--seed", "-1"], "The seed is -1."),
         (["forget", "x" * 300], "Unknown class"),
         (["forget", "a\nb"], "holds a control character"),
@@ -96,7 +100,7 @@ def test_bad_input_is_one_line_with_exit_code_2_and_writes_nothing(
     assert line in done.stderr
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    assert len(done.stderr) < 500
+    assert len(done.stderr) < 600
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")}
     assert names == {"a-file", "one.txt", "full", "full/something"}
 
@@ -107,6 +111,26 @@ def test_no_permission_to_write_is_said_before_the_work(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["forget", "soccer ball", "--output", str(tmp_path / "out")])
     assert done.exit_code == 2
     assert "No permission to write" in done.stderr
+
+
+def test_an_interrupted_bench_says_that_its_results_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("clip_unlearn.bench.report.write_report", interrupted)
+    done = CliRunner().invoke(app, ["bench", "report"])
+    assert done.exit_code == 130
+    assert done.stderr == "Interrupted; results so far are kept, the same command goes on.\n"
+
+
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "clip_unlearn", "forget", "soccer ball", "--output", b"caf\xe9"],
+        cwd=tmp_path,
+        capture_output=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr == b"Error: 'caf\\udce9' is not UTF-8. Rename it, or give another.\n"
 
 
 def test_an_interrupt_ends_with_one_line_and_nothing_half_written(

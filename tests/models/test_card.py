@@ -11,7 +11,7 @@ from clip_unlearn.models.clip import Provenance
 HASH = "0123456789abcdef" * 4
 
 
-def card(*classes: str, **changes: object) -> str:
+def card(*classes: str, earlier: tuple[str, ...] = (), **changes: object) -> str:
     arguments: dict[str, object] = {
         "method": "lipschitz, preset default",
         "settings": {"noise_std": 0.1, "layers": [5, 7], "seed": 0, "retain": None},
@@ -22,7 +22,8 @@ def card(*classes: str, **changes: object) -> str:
         "warnings": ["24 pictures only"],
     }
     arguments.update(changes)
-    return render_card(Provenance("out", "emoji-resnet", HASH, classes), **arguments)  # type: ignore[arg-type]
+    provenance = Provenance("out", "emoji-resnet", HASH, (*earlier, *classes))
+    return render_card(provenance, classes, **arguments)  # type: ignore[arg-type]
 
 
 def shown(markdown: str) -> str:
@@ -35,6 +36,14 @@ def shown(markdown: str) -> str:
         if token.type == "inline"
     ]
     return "\n".join(lines)
+
+
+def test_card_tells_what_was_forgotten_now_from_what_was_earlier() -> None:
+    text = shown(card("tiger", earlier=("soccer ball",)))
+    assert "emoji-resnet without “soccer ball”, “tiger”" in text
+    assert "class “tiger” was unlearned" in text
+    assert "Forgotten in it earlier: “soccer ball”." in text
+    assert "earlier" not in shown(card("tiger"))
 
 
 def test_card_names_what_was_forgotten_from_what_and_how() -> None:

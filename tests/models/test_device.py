@@ -23,7 +23,7 @@ def test_unknown_device_is_refused_with_the_allowed_ones() -> None:
         resolve_device("tpu")
 
 
-@pytest.mark.parametrize("name", ["cuda:x", "cpu:1", "cuda:-1", ":0", ""])
+@pytest.mark.parametrize("name", ["cuda:x", "cpu:1", "cuda:-1", "cuda:", "auto:", ":0", ""])
 def test_a_number_is_for_a_gpu_alone(name: str) -> None:
     with pytest.raises(InputError, match=r"Unknown device"):
         resolve_device(name)

@@ -83,6 +83,8 @@ def test_what_can_not_be_audited_is_said_in_one_line(
         AuditJob("red")
     with pytest.raises(InputError, match="does not say which classes"):
         audit(job_for(colour_files, colour_files.model))
+    with pytest.raises(InputError, match=r"There is no nowhere\. Give the folder"):
+        audit(job_for(colour_files, Path("nowhere")))
     with pytest.raises(UnknownNameError, match="Did you mean: swap"):
         audit(job_for(colour_files, done.output, attacks=["swpa"]))
     with pytest.raises(UnknownNameError, match="Did you mean: red"):

@@ -11,13 +11,14 @@ from tests.conftest import COLOURS, ColourFiles
 from tests.pipeline.conftest import METHOD
 
 from clip_unlearn.errors import InputError, LimitMissedError
+from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.models.load import load_model
 from clip_unlearn.models.zero_shot import build_classifier
 from clip_unlearn.pipeline.forget import forget
 from clip_unlearn.pipeline.request import ForgetJob
 from clip_unlearn.pipeline.result import ForgetResult
 from clip_unlearn.pipeline.retain_limit import RetainDrop, measure_drop
-from clip_unlearn.pipeline.retained import pictures_to_keep
+from clip_unlearn.pipeline.retained import own_pictures, pictures_to_keep
 from clip_unlearn.progress import Progress, ignore
 
 MakeJob = Callable[..., ForgetJob]
@@ -38,9 +39,8 @@ def test_real_pictures_go_before_synthetic_ones_and_the_forgotten_class_has_none
 ) -> None:
     model = load_model(str(colour_files.model), device="cpu")
     classifier = build_classifier(model, tuple(COLOURS))
-    found = pictures_to_keep(
-        model, classifier, tuple(COLOURS), ["red"], retain_from=own, on_progress=ignore
-    )
+    real = own_pictures(own, model, GateDistillation(), tuple(COLOURS), ["red"])
+    found = pictures_to_keep(model, classifier, ["red"], own=real, on_progress=ignore)
     assert found.classnames[:2] == ("blue", "green")
     assert set(found.classnames) == set(COLOURS) - {"red"}
     counts = found.labels.bincount().tolist()
@@ -48,18 +48,6 @@ def test_real_pictures_go_before_synthetic_ones_and_the_forgotten_class_has_none
     assert set(counts[2:]) == {2}
     assert found.source == "both"
     assert found.warnings == (f"Left out of {own}, no class of the task: 'a drawing'.",)
-
-
-def test_a_folder_without_a_class_to_keep_is_refused(
-    colour_files: ColourFiles, tmp_path: Path
-) -> None:
-    model = load_model(str(colour_files.model), device="cpu")
-    classifier = build_classifier(model, tuple(COLOURS))
-    shutil.copytree(colour_files.images / "red", tmp_path / "red")
-    with pytest.raises(InputError, match="No folder in"):
-        pictures_to_keep(
-            model, classifier, tuple(COLOURS), ["red"], retain_from=tmp_path, on_progress=ignore
-        )
 
 
 def test_what_is_fitted_to_is_not_measured_on(
@@ -96,7 +84,11 @@ def test_a_folder_that_is_of_no_use_is_refused_before_the_long_part(
 ) -> None:
     only_red = tmp_path / "only-red"
     shutil.copytree(colour_files.images / "red", only_red / "red")
+    broken = tmp_path / "broken"
+    (broken / "blue").mkdir(parents=True)
+    (broken / "blue" / "empty.png").touch()
     wrong = [
+        (quick_job("red", output=tmp_path / "out", retain_from=broken), "No picture in .* be read"),
         (quick_job("red", output=tmp_path / "out", retain_from=only_red), "No folder in"),
         (
             quick_job("red", output=tmp_path / "out", retain_from=own, method="nullspace"),

@@ -35,12 +35,20 @@ class Verbs(TyperGroup):
         except ClipUnlearnError as error:
             raise _ended(f"Error: {error}", error.exit_code) from error
         except KeyboardInterrupt as error:
-            raise _ended("Interrupted; nothing was saved.", INTERRUPTED) from error
+            line = "Interrupted; nothing was saved."
+            if ctx.invoked_subcommand == "bench":  # it writes each result file as it comes
+                line = "Interrupted; results so far are kept, the same command goes on."
+            raise _ended(line, INTERRUPTED) from error
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                line = "The disk is full. Free some space, or give another --output."
+            elif (
+                error.filename is not None
+            ):  # a name too long, a folder that may not be looked into
+                line = f"Can't use {error.filename}: {error.strerror}. Check it, or give another."
+            else:
                 raise
-            line = "Error: The disk is full. Free some space, or give another --output."
-            raise _ended(line, BAD_INPUT) from error
+            raise _ended(f"Error: {line}", BAD_INPUT) from error
 
 
 def _ended(line: str, code: int) -> typer.Exit:
@@ -91,5 +99,9 @@ def main() -> None:
     """Run the command line in UTF-8, whatever the locale says."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(encoding="utf-8")
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
+    for given in sys.argv[1:]:
+        if not given.isprintable() and given != given.encode(errors="replace").decode():
+            typer.echo(f"Error: {given!r} is not UTF-8. Rename it, or give another.", err=True)
+            raise SystemExit(BAD_INPUT)
     app()

@@ -82,7 +82,7 @@ Output = Annotated[
     ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the folder if it exists.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 JsonFile = Annotated[
     Path | None,
     typer.Option(callback=_writable, metavar="FILE", help="Write the same JSON object to a file."),

@@ -1,4 +1,4 @@
-"""The embedded benchmark: the same thousand concepts drawn by twelve design teams."""
+"""The embedded benchmark: the same thousand concepts in twelve styles by seven teams."""
 
 from __future__ import annotations
 

@@ -20,7 +20,8 @@ class CardRow:
 
     Attributes:
         measure: what was measured, such as `the forgotten class`.
-        before: of the original, as it is to be shown: `95.8 % [79.8, 99.3]`, or `not measured`.
+        before: of the model that the edit was made for, as it is to be shown:
+            `95.8 % [79.8, 99.3]`, or `not measured`.
         after: the same of the unlearned model.
         pictures: how many pictures it was measured on, where that is known.
     """
@@ -33,6 +34,7 @@ class CardRow:
 
 def render_card(
     provenance: Provenance,
+    forget_classes: Sequence[str],
     *,
     method: str,
     settings: Mapping[str, Any],
@@ -46,14 +48,24 @@ def render_card(
 
     Args:
         provenance: of the unlearned model: its root, and every class forgotten so far.
+        forget_classes: of them, those that were forgotten now, which the rest is about.
         method: name of the unlearning method, with its preset.
         settings: its hyper-parameters, seed and the like, as plain values.
         rows: the measured table.
         warnings: what a reader must know of these figures, a line each.
         licence: the original's, as the Hub names licences: `mit`, `apache-2.0`, `other`.
     """
-    classes = ", ".join(f"“{_escaped(name)}”" for name in provenance.forgotten)
-    plural = "es" if len(provenance.forgotten) > 1 else ""
+    plural = "es" if len(forget_classes) > 1 else ""
+    earlier = [name for name in provenance.forgotten if name not in forget_classes]
+    history = (
+        [
+            "",
+            f"Forgotten in it earlier: {_quoted(earlier)}. Nothing below is about that: *before* "
+            "is the model without it.",
+        ]
+        if earlier
+        else []
+    )
     table = [("measured on held-out pictures", "before", "after", "pictures"), ("---",) * 4]
     table += [
         (_escaped(row.measure), _escaped(row.before), _escaped(row.after), str(row.pictures or ""))
@@ -73,10 +85,11 @@ def render_card(
             f"license: {json.dumps(licence)}",
             "---",
             "",
-            f"# {_escaped(provenance.root)} without {classes}",
+            f"# {_escaped(provenance.root)} without {_quoted(provenance.forgotten)}",
             "",
-            f"A CLIP model from which the class{plural} {classes} {'were' if plural else 'was'} "
-            f"unlearned with clip-unlearn, method `{_code(method)}`.",
+            f"A CLIP model from which the class{plural} {_quoted(forget_classes)} "
+            f"{'were' if plural else 'was'} unlearned with clip-unlearn, method `{_code(method)}`.",
+            *history,
             "",
             f"- original: {_escaped(provenance.root)}",
             f"- SHA-256 of the original's weights: `{provenance.root_sha256}`",
@@ -105,6 +118,10 @@ def render_card(
             "",
         ]
     )
+
+
+def _quoted(classnames: Sequence[str]) -> str:
+    return ", ".join(f"“{_escaped(name)}”" for name in classnames)
 
 
 def _lines(table: Sequence[tuple[str, ...]]) -> list[str]:

@@ -18,8 +18,8 @@ def resolve_device(name: str = "auto") -> torch.device:
     Raises:
         InputError: for another name, or a device that this machine does not have.
     """
-    kind, _, number = name.partition(":")
-    if kind not in DEVICES or (number and not (kind == "cuda" and number.isdecimal())):
+    kind, colon, number = name.partition(":")
+    if kind not in DEVICES or (colon and not (kind == "cuda" and number.isdecimal())):
         raise InputError(f"Unknown device {name!r}. Give one of: {', '.join(DEVICES)}, cuda:1.")
     present = {
         "cuda": torch.cuda.device_count() > int(number or 0),

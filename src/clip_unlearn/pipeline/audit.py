@@ -76,11 +76,15 @@ def recorded_classes(unlearned: str) -> tuple[str, ...]:
     """The classes that a folder's record says were forgotten.
 
     Raises:
-        InputError: if it says nothing.
+        InputError: if it says nothing, or there is no such folder.
     """
+    from clip_unlearn.models.embedded import EMBEDDED
     from clip_unlearn.models.folder import provenance_in, read_record
 
-    record = read_record(Path(unlearned.removeprefix("local-dir:")))
+    folder = Path(unlearned.removeprefix("local-dir:"))
+    if not (folder.exists() or unlearned in EMBEDDED or unlearned.startswith("hf-hub:")):
+        raise InputError(f"There is no {unlearned}. Give the folder that forget wrote.")
+    record = read_record(folder)
     found = provenance_in(record, unlearned)
     if found is None or not found.forgotten:
         raise InputError(

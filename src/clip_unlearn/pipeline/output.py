@@ -58,10 +58,12 @@ def save_unlearned(
     }
     card = render_card(
         model.provenance,
+        result.forget_classes,
         method=f"{result.method} ({result.preset})",
         settings={"seed": result.seed, **settings, f"synthesis: {synthesizer.name}": synthesis},
         rows=card_rows(result.table),
-        warnings=result.warnings,
+        # those of the figures: others name the user's own folders
+        warnings=[*model.warnings, *result.before.warnings, *result.after.warnings],
     )
     save_model(model, folder, card=card, provenance=model.provenance, record=record)
     result.edit.save(folder / EDIT_FILE)

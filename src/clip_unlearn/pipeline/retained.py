@@ -23,52 +23,47 @@ MOST_OF_A_CLASS = 16
 def pictures_to_keep(
     model: ClipModel,
     classifier: ZeroShotClassifier,
-    known: Sequence[str],
     forget_classes: Sequence[str],
     *,
-    retain_from: Path | None,
+    own: RetainSet | None,
     on_progress: OnProgress,
 ) -> RetainSet:
-    """Real pictures of the classes that the user has some of, synthetic ones of all others.
+    """The user's own pictures where there are some, synthetic ones of all other classes.
 
     Pictures of classes that were ever forgotten are never among them.
 
     Args:
         model: the original.
         classifier: the model's, over the task of the forgotten classes.
-        known: all classes that may have pictures in the folder.
         forget_classes: what is to be forgotten now.
-        retain_from: a folder with a subfolder a class.
+        own: what `own_pictures` found.
         on_progress: is told of every step of the making.
-
-    Raises:
-        InputError: if the folder has no picture of a class to keep.
     """
-    if retain_from is None:
-        return load_retain_set(model, classifier, forget_classes, on_progress=on_progress)
-    gone = {*forget_classes, *model.provenance.forgotten}
-    real = read_pictures(retain_from, [name for name in known if name not in gone], model)
+    without = () if own is None else own.classnames
     made = load_retain_set(
-        model, classifier, forget_classes, without=real.classnames, on_progress=on_progress
+        model, classifier, forget_classes, without=without, on_progress=on_progress
     )
-    strange = [n for n in ImageFolder(retain_from).classnames if n not in {*known, *gone}]
-    if strange:
-        line = f"Left out of {retain_from}, no class of the task: {shortened(strange)}."
-        real = replace(real, warnings=(*real.warnings, line))
-    return real.filled_from(made)
+    return made if own is None else own.filled_from(made)
 
 
-def check_pictures(
+def own_pictures(
     folder: Path,
     model: ClipModel,
     method: Method,
     known: Sequence[str],
     forget_classes: Sequence[str],
-) -> None:
-    """Refuse a folder that is of no use, before anything long is done.
+) -> RetainSet:
+    """The user's own pictures of classes to keep, read before anything long is done.
+
+    Args:
+        folder: with a subfolder a class.
+        model: the original.
+        method: what they are for.
+        known: all classes that may have pictures in the folder.
+        forget_classes: what is to be forgotten now.
 
     Raises:
-        InputError: if the method uses no pictures of classes to keep, or none of them has a folder.
+        InputError: if the method uses no pictures of classes to keep, or there are none.
     """
     if not method.uses_retain_set:
         raise InputError(
@@ -76,7 +71,12 @@ def check_pictures(
             "choose another --method."
         )
     gone = {*forget_classes, *model.provenance.forgotten}
-    ImageFolder(folder).check([name for name in known if name not in gone])
+    own = read_pictures(folder, [name for name in known if name not in gone], model)
+    strange = [n for n in ImageFolder(folder).classnames if n not in {*known, *gone}]
+    if not strange:
+        return own
+    line = f"Left out of {folder}, no class of the task: {shortened(strange)}."
+    return replace(own, warnings=(*own.warnings, line))
 
 
 def read_pictures(folder: Path, classnames: Sequence[str], model: ClipModel) -> RetainSet:

@@ -26,7 +26,7 @@ from clip_unlearn.pipeline.output import EVIDENCE, save_unlearned, write_evidenc
 from clip_unlearn.pipeline.request import ForgetJob
 from clip_unlearn.pipeline.result import ForgetResult
 from clip_unlearn.pipeline.retain_limit import kept_accuracy, measure_drop
-from clip_unlearn.pipeline.retained import check_pictures, pictures_to_keep
+from clip_unlearn.pipeline.retained import own_pictures, pictures_to_keep
 from clip_unlearn.pipeline.sources import Setting, find_setting
 from clip_unlearn.progress import OnProgress, Progress
 from clip_unlearn.runs import atomic_folder
@@ -59,8 +59,10 @@ def run(
     refuse_forgotten(model, forget_classes)
     setting = setting or find_setting(job, embedded=model.provenance.root in EMBEDDED)
     task = setting.task
+    own = None
     if job.retain_from is not None:
-        check_pictures(Path(job.retain_from), model, method, task.all_classnames, forget_classes)
+        folder = Path(job.retain_from)
+        own = own_pictures(folder, model, method, task.all_classnames, forget_classes)
     data = prepare(
         setting.source,
         task,
@@ -96,14 +98,7 @@ def run(
         forget_sets = tuple(s.hold_out(int(len(s.images) * HELD_OUT)) for s in forget_sets)
     pictures = watched = None
     if method.uses_retain_set or job.max_retain_drop is not None:
-        pictures = pictures_to_keep(
-            model,
-            classifier,
-            task.all_classnames,
-            forget_classes,
-            retain_from=None if job.retain_from is None else Path(job.retain_from),
-            on_progress=log,
-        )
+        pictures = pictures_to_keep(model, classifier, forget_classes, own=own, on_progress=log)
     retain_set = pictures
     if pictures is not None and job.max_retain_drop is not None:
         # a method that is given none must make the same of the class, limit or not
