@@ -256,3 +256,14 @@ def test_inversion_of_a_model_that_knows_the_class_shows_the_class(
     rows = by_variant(Inversion(images=4, steps=150, steps_on=5).run(context))
     assert rows["other starts"].figures["unlearned"] >= 0.5
     assert "oracle is needed" in rows["first images"].doubt
+
+
+def test_with_an_oracle_pictures_that_start_as_the_class_count(
+    oracle: ClipModel, make_context: MakeContext
+) -> None:
+    rows = by_variant(
+        Inversion(images=6, control_images=2, steps=4, steps_on=2).run(make_context(oracle=oracle))
+    )
+    assert rows["first images"].trusted
+    assert rows["first images"].p_value is not None
+    assert rows["first images"].trained_on == 0  # they were made just now

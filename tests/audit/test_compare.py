@@ -80,14 +80,14 @@ def test_an_attack_that_finds_no_more_in_the_original_has_no_power(
     ask = right(context, original=everywhere, unlearned=everywhere)
     (row,) = compare(context, Swap(), "by hand", ask)
     assert row.trusted
-    assert row.power is not None
-    assert row.power < 0.05
+    assert row.power_at is not None
+    assert row.power_at(0.01) < 0.05
     (row,) = compare(context, Swap(), "by hand", ask, finds=False)
-    assert row.power is None
+    assert row.power_at is None
     known = right(context, original=KNOWN, unlearned={})
     (row,) = compare(context, Swap(), "by hand", known)
-    assert row.power is not None
-    assert row.power > 0.99
+    assert row.power_at is not None
+    assert row.power_at(0.01) > 0.99
 
 
 def test_what_an_attack_adds_counts_where_the_line_is_too_wide(make_context: MakeContext) -> None:
@@ -103,8 +103,26 @@ def test_what_an_attack_adds_counts_where_the_line_is_too_wide(make_context: Mak
     assert level.p_value > 0.02
     assert adds.p_value < 0.002
     assert nothing.p_value == pytest.approx(2 * level.p_value)
+    assert level.power_at is not None
+    assert adds.power_at is not None
+    assert level.power_at(0.002) < 0.5 < adds.power_at(0.002)
     assert "if the attack adds more" in adds.rule
     assert "adds" not in level.rule
+
+
+def test_of_a_class_of_few_pictures_nothing_is_claimed_however_many_are_made(
+    make_context: MakeContext,
+) -> None:
+    context = make_context()
+    few = tuple(replace(subject, rows=subject.rows[:4]) for subject in context.forgotten)
+
+    def made(suspect: Suspect, subjects: Sequence[Subject]) -> Outcomes:
+        return {s.name: {f"image {n}": 1.0 for n in range(8)} for s in subjects}
+
+    (row,) = compare(replace(context, forgotten=few), Swap(), "by hand", made)
+    assert row.pictures == 8
+    assert not row.trusted
+    assert row.doubt.startswith("4 pictures of the class are too few")
 
 
 def test_several_classes_are_pooled_into_one_row(make_context: MakeContext) -> None:
@@ -138,7 +156,7 @@ def test_of_one_class_that_was_never_seen_nothing_is_said(
     context = replace(context, controls=context.controls[:1])
     ask = right(context, original=KNOWN, unlearned={"red": 6}, oracle={})
     (row,) = compare(context, Swap(), "by hand", ask)
-    assert (row.trusted, row.p_value, row.power) == (False, None, None)
+    assert (row.trusted, row.p_value, row.power_at) == (False, None, None)
     assert "fewer than two classes" in row.doubt
     (row,) = compare(context, Swap(), "by hand", ask, zero_line="names")
     assert row.trusted  # names that mean nothing stand in

@@ -23,7 +23,8 @@ def row(
         intervals={},
         excess=Interval(-0.1, 0.2),
         p_value=p,
-        power=power,
+        power_at=None if power is None else lambda level: power,
+        fails_from_at=lambda level: 0.4,
         trusted=trusted,
         doubt="" if trusted else "too few pictures.",
     )
@@ -97,6 +98,26 @@ def test_without_power_a_row_passes_only_if_its_whole_interval_is_within_the_mar
         assert [r.verdict for r in rows] == ["PASS", "CANNOT TELL"]
 
 
+def test_a_class_that_lies_above_the_margin_does_not_pass_for_want_of_proof() -> None:
+    halfway = replace(row("swap", 0.02, power=0.99), excess=Interval(0.09, 0.79))
+    many = [row(f"attack {n}", 0.9) for n in range(9)]
+    rows = judge([halfway, row("prototypes", 0.9, power=0.3), *many])
+    assert rows[0].verdict == "CANNOT TELL"
+    assert overall(rows, ["red"])[0] == "CANNOT TELL"
+
+
+def test_power_is_that_of_the_level_which_the_attacks_that_ran_leave_to_each() -> None:
+    asked: list[float] = []
+
+    def power_at(level: float) -> float:
+        asked.append(level)
+        return 0.9
+
+    rows = [replace(row(attack, 0.9), power_at=power_at) for attack in ("swap", "prototypes")]
+    judge([*rows, replace(row("probe", 0.9), trusted=False)])
+    assert asked == [0.025, 0.025]
+
+
 def test_a_verdict_without_power_is_none() -> None:
     both = ("swap", "prototypes")
     verdict, reason = overall(judge([row(a, 0.9, power=0.5) for a in both]), ["red"])
@@ -105,7 +126,7 @@ def test_a_verdict_without_power_is_none() -> None:
     rows = judge([row("swap", 0.9, power=0.93), row("prototypes", 0.9, power=0.35)])
     verdict, reason = overall(rows, ["red"])
     assert verdict == "PASS"
-    assert reason.endswith("chance of: swap 93%, prototypes 35%.")
+    assert reason.endswith("chance of: swap 93% (from 40% on), prototypes 0%.")
 
 
 def test_zero_shot_accuracy_alone_is_no_evidence() -> None:
@@ -113,7 +134,9 @@ def test_zero_shot_accuracy_alone_is_no_evidence() -> None:
     others = [row("swap", 0.9, power=0.2), row("prototypes", 0.9, power=0.2)]
     assert overall(judge([plain, *others]), ["red"])[0] == "CANNOT TELL"
     apart = replace(row("swap", 0.9, trusted=False), applies=False)
-    assert overall(judge([plain, apart, others[1]]), ["red"])[0] == "PASS"
+    verdict, reason = overall(judge([plain, apart, others[1]]), ["red"])
+    assert verdict == "PASS"
+    assert "zero-shot accuracy (swap has no meaning between these models) 99%" in reason
 
 
 def test_what_forgetting_did_elsewhere_is_not_called_finding_the_class() -> None:

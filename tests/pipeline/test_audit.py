@@ -60,10 +60,10 @@ def test_without_pictures_nothing_is_trusted(colour_files: ColourFiles) -> None:
 
 
 def test_an_oracle_that_saw_the_class_is_refused(
-    colour_files: ColourFiles, done: ForgetResult, tmp_path: Path
+    colour_files: ColourFiles, done: ForgetResult, oracle_folder: Path, tmp_path: Path
 ) -> None:
     oracle = tmp_path / "oracle"
-    shutil.copytree(colour_files.model, oracle)
+    shutil.copytree(oracle_folder, oracle)
     record = json.loads((oracle / RECORD_FILE).read_text("utf-8"))
     for never_seen, refused in ((["blue"], True), (["red"], False)):
         text = json.dumps({**record, "never_seen": never_seen})
@@ -74,6 +74,34 @@ def test_an_oracle_that_saw_the_class_is_refused(
                 audit(job)
         else:
             assert audit(job).oracle == str(oracle)
+
+
+def test_a_model_is_not_its_own_oracle(
+    colour_files: ColourFiles, done: ForgetResult, oracle_folder: Path
+) -> None:
+    on_trial = audit(
+        job_for(colour_files, oracle_folder, forget_classes="red", oracle=oracle_folder)
+    )
+    assert on_trial.oracle is None
+    assert any("on trial itself" in line for line in on_trial.warnings)
+    assert not any("oracle" in row.figures for row in on_trial.rows)
+    with pytest.raises(InputError, match="is the original itself"):
+        audit(job_for(colour_files, done.output, oracle=colour_files.model))
+    untold = audit(job_for(colour_files, done.output, oracle=oracle_folder))
+    assert untold.oracle == str(oracle_folder)
+    assert not any("on trust" in line for line in untold.warnings)
+
+
+def test_what_a_model_says_of_itself_is_left_out_by_name(
+    colour_files: ColourFiles, done: ForgetResult, tmp_path: Path
+) -> None:
+    claims = tmp_path / "claims"
+    shutil.copytree(done.output, claims)
+    record = json.loads((claims / RECORD_FILE).read_text("utf-8"))
+    text = json.dumps({**record, "forgotten": ["red", "green"]})
+    (claims / RECORD_FILE).write_text(text, "utf-8")
+    report = audit(job_for(colour_files, claims, forget_classes="red", attacks=["collateral"]))
+    assert any("says itself that it lacks them: 'green'" in line for line in report.warnings)
 
 
 def test_what_can_not_be_audited_is_said_in_one_line(

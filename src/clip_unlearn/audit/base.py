@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -28,8 +28,12 @@ class AttackRow:
         excess: how far the class lies above what it is compared with, 95 %.
         p_value: how likely the excess is within the margin.
         within: whether the whole interval is.
-        power: how surely it would have failed the original, corrected for the number of attacks;
-            `None` where it looks for something that the original has not.
+        power_at: how surely the same test at a level would have failed the original; `None` where
+            it looks for something that the original has not.
+        fails_from_at: the smallest figure of the unlearned model that it would have failed.
+        power: `power_at` the level that all attacks of the audit leave to each; given once all
+            rows are known.
+        fails_from: `fails_from_at` the same.
         pictures: how many of the class.
         trained_on: how many of them the original was trained on.
         rule: of the verdict, in words.
@@ -50,7 +54,10 @@ class AttackRow:
     excess: Interval | None = None
     p_value: float | None = None
     within: bool = False
+    power_at: Callable[[float], float] | None = field(default=None, repr=False, compare=False)
+    fails_from_at: Callable[[float], float] | None = field(default=None, repr=False, compare=False)
     power: float | None = None
+    fails_from: float | None = None
     pictures: int = 0
     trained_on: int = 0
     trusted: bool = False
@@ -74,6 +81,7 @@ class AttackRow:
             "excess": self.excess and list(self.excess),
             "p_value": self.p_value,
             "power": self.power,
+            "fails_from": self.fails_from,
             "pictures": self.pictures,
             "pictures_trained_on": self.trained_on,
             "data_seen": list(self.data_seen),

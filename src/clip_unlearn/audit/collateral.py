@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from clip_unlearn.audit.base import AttackRow, attacks
-from clip_unlearn.audit.compare import POINTS, make_row
+from clip_unlearn.audit.compare import POINTS, Comparison, make_row
 from clip_unlearn.audit.context import AuditContext, Suspect, index
 from clip_unlearn.audit.excess import over_nothing
 from clip_unlearn.audit.statistics import Figure
@@ -43,7 +43,7 @@ class Collateral:
             "other classes",
             context.forgotten,
             {name: Figure({"other classes": own}) for name, own in wrong.items()},
-            [over_nothing(lost)],
+            [Comparison(excess) if (excess := over_nothing(lost)) is not None else None],
             rule=f"Fails if more than {POINTS} of the other classes' pictures were lost, by more "
             "than chance over all attacks (Student's t over classes); passes if the whole "
             f"interval is within {POINTS}.",

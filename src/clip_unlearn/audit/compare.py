@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from clip_unlearn.audit.base import AttackRow, attacks
+from clip_unlearn.audit.base import AttackRow
 from clip_unlearn.audit.context import AuditContext, Subject, Suspect
 from clip_unlearn.audit.excess import Excess, over_line
-from clip_unlearn.audit.rules import LEVEL, MARGIN, MIN_PICTURES, POWER
+from clip_unlearn.audit.rules import MARGIN, MIN_PICTURES, POWER
 from clip_unlearn.audit.statistics import Figure, Outcomes, differences, limits
 
 if TYPE_CHECKING:
@@ -93,11 +93,14 @@ def compare(
         versus = (oracle, oracle_line.get(first, {})) if figures["oracle"] else (None, None)
         above = _over(unlearned, versus[0], subjects)
         beside = _over(line.get(first, {}), versus[1], stand_ins)
-        tests = [_excess(above, beside)]
+        tests = [
+            Comparison.of(above, beside, _over(original, versus[0], subjects) if finds else None)
+        ]
         if bare:
-            gained = _over(unlearned, bare, subjects)
-            beside_bare = bare_line.get(first, {})
-            tests.append(_excess(gained, _over(line.get(first, {}), beside_bare, stand_ins)))
+            gains = _over(line.get(first, {}), bare_line.get(first, {}), stand_ins)
+            # a part that has forgotten nothing adds what the original finds and the rest does not
+            whole = _over(original, bare, subjects) if finds else None
+            tests.append(Comparison.of(_over(unlearned, bare, subjects), gains, whole))
         row = make_row(
             context,
             attack,
@@ -105,15 +108,20 @@ def compare(
             subjects,
             {name: own for name, own in figures.items() if own is not None},
             tests,
-            before=_over(original, versus[0], subjects) if finds else None,
-            line=0.0 if beside is None else beside.value,
             rule=_rule(versus[0] is not None, with_gains=bool(bare)),
-            doubt=doubt,
+            doubt=doubt or _few(sum(len(s.rows) for s in subjects)),
             details=details,
         )
-        seen = [context.album.splits[row] == "train" for s in subjects for row in s.rows]
-        rows.append(replace(row, trained_on=sum(seen) if context.trained_on else 0))
+        seen = sum(_trained_on(context, s, unlearned) for s in subjects)
+        rows.append(replace(row, trained_on=seen if context.trained_on else 0))
     return rows
+
+
+def _trained_on(context: AuditContext, subject: Subject, asked: Outcomes) -> int:
+    """How many of the pictures that were asked about are of the training split."""
+    keys, own = context.keys(subject.rows), asked.get(subject.name, {})
+    pairs = zip(keys, subject.rows, strict=True)
+    return sum(key in own and context.album.splits[row] == "train" for key, row in pairs)
 
 
 # outcomes of the forgotten classes, and, by each of their names, of what was never seen beside it
@@ -142,8 +150,25 @@ def _over(
     return figure_of(differences(outcomes, reference), subjects, lowest=-1)
 
 
-def _excess(above: Figure | None, line: Figure | None) -> Excess | None:
-    return None if above is None or line is None else over_line(above, line)
+@dataclass(frozen=True)
+class Comparison:
+    """One comparison, and what it would have made of the original.
+
+    Attributes:
+        excess: of the unlearned model.
+        before: what it would have tested of the original, where there is something to find.
+        line: what that is compared with.
+    """
+
+    excess: Excess
+    before: Figure | None = None
+    line: float = 0.0
+
+    @classmethod
+    def of(cls, above: Figure | None, line: Figure | None, before: Figure | None) -> Self | None:
+        """The comparison with a line; `None` where there is none."""
+        excess = None if above is None or line is None else over_line(above, line)
+        return None if excess is None or line is None else cls(excess, before, line.value)
 
 
 def _rule(with_oracle: bool, *, with_gains: bool) -> str:
@@ -181,11 +206,9 @@ def make_row(
     variant: str,
     subjects: Sequence[Subject],
     figures: Mapping[str, Figure],
-    tests: Sequence[Excess | None],
+    tests: Sequence[Comparison | None],
     *,
     rule: str,
-    before: Figure | None = None,
-    line: float = 0.0,
     doubt: str = "",
     details: Mapping[str, Any] = _NOTHING,
 ) -> AttackRow:
@@ -199,9 +222,6 @@ def make_row(
         figures: by name, see `AttackRow`.
         tests: one or more, any of which may fail; the one that comes nearest to it is reported.
         rule: in words.
-        before: what the first test would have tested of the original, where there is something
-            to find.
-        line: what that is compared with.
         doubt: a reason of the attack's own not to trust it.
         details: more to report.
     """
@@ -209,7 +229,6 @@ def make_row(
     known = [test for test in tests if test is not None]
     measured = bool(known) and len(known) == len(tests)
     pictures = figures["unlearned"].count if "unlearned" in figures else 0
-    level = LEVEL / (len(list(attacks)) * max(1, len(context.forgotten)))  # Holm's first step
     doubt = doubt or _doubt(context, pictures, measured=measured)
     row = AttackRow(
         attack=attack.name,
@@ -226,14 +245,27 @@ def make_row(
     )
     if not measured:
         return row
-    worst = min(known, key=lambda test: test.p_value(MARGIN))
-    first = known[0]
+    worst = min((test.excess for test in known), key=lambda excess: excess.p_value(MARGIN))
+    first, finding = known[0], [test for test in known if test.before is not None]
+
+    def power_at(level: float) -> float:
+        return max(
+            test.excess.power(test.before, test.line, MARGIN, level / len(known))
+            for test in finding
+            if test.before is not None
+        )
+
     return replace(
         row,
         excess=worst.limits,
         p_value=min(1.0, len(known) * worst.p_value(MARGIN)),
-        within=all(test.limits.high <= MARGIN for test in known),
-        power=None if before is None else first.power(before, line, MARGIN, level / len(known)),
+        within=all(test.excess.limits.high <= MARGIN for test in known),
+        power_at=power_at if finding else None,
+        fails_from_at=lambda level: (
+            figures["unlearned"].value
+            + first.excess.least(MARGIN, level / len(known))
+            - first.excess.value
+        ),
     )
 
 
@@ -241,8 +273,14 @@ def _doubt(context: AuditContext, pictures: int, *, measured: bool) -> str:
     """Why a row can't be trusted; empty where it can."""
     if context.doubts:
         return context.doubts[0]
-    if pictures < MIN_PICTURES:
-        return f"{pictures} pictures of the class are too few; give {MIN_PICTURES} or more."
+    if few := _few(pictures):
+        return few
     if not measured:
         return "There is nothing to compare with: fewer than two classes that were never seen."
     return ""
+
+
+def _few(pictures: int) -> str:
+    if pictures >= MIN_PICTURES:
+        return ""
+    return f"{pictures} pictures of the class are too few; give {MIN_PICTURES} or more."

@@ -39,6 +39,15 @@ class Excess:
         """The chance of so much or more from a class that is no more than the margin above."""
         return float(stdtr(self.freedom, (margin - self.value) / self.scale))
 
+    def least(self, margin: float, level: float) -> float:
+        """The smallest difference that the test would fail.
+
+        Args:
+            margin: of the test.
+            level: of the test.
+        """
+        return margin + self.scale * float(stdtrit(self.freedom, 1 - level))
+
     def power(self, before: Figure, line: float, margin: float, level: float) -> float:
         """The chance that the test would have failed the original.
 
@@ -48,8 +57,8 @@ class Excess:
             margin: of the test.
             level: of the test.
         """
-        least = margin + self.scale * float(stdtrit(self.freedom, 1 - level))
-        return float(ndtr((before.value - line - least) / _picture_error(before)))
+        apart = before.value - line - self.least(margin, level)
+        return float(ndtr(apart / _picture_error(before)))
 
 
 def over_line(above: Figure, line: Figure) -> Excess | None:

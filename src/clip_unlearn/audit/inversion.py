@@ -59,7 +59,8 @@ class Inversion:
         rows = compare(context, self, "other starts", from_noise)
         # what starts as the class may stay so in any model: only an oracle's can be compared
         doubt = "" if context.oracle else "Where it starts from the class, an oracle is needed."
-        on = compare(context, self, "first images", from_first, zero_line="none", doubt=doubt)
+        line = "controls" if context.oracle else "none"
+        on = compare(context, self, "first images", from_first, zero_line=line, doubt=doubt)
         return rows + on
 
     def _invert(

@@ -1,7 +1,8 @@
 """The thresholds of every verdict, in one place.
 
-They are fixed on the benchmark's tuning classes, never on those that are reported, so that each
-kind of fake fails and a model that never saw the class passes in 95 % of cases or more.
+They are fixed on the benchmark's tuning classes, never on those that are reported. What they are
+to reach is that each kind of fake fails, and a model that never saw the class passes, in 95 % of
+cases or more.
 """
 
 from __future__ import annotations

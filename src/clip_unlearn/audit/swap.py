@@ -34,7 +34,7 @@ _NO_MEANING: Mapping[str, Any] = MappingProxyType(
         "applies": False,
         "figures": {},
         "intervals": {},
-        **dict.fromkeys(("excess", "p_value", "power")),
+        **dict.fromkeys(("excess", "p_value", "power_at", "fails_from_at")),
     }
 )
 _APART = "The two models do not share a space: they were trained apart, and swap has no meaning."

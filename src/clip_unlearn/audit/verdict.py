@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from clip_unlearn.audit.base import AttackRow, Verdict
-from clip_unlearn.audit.rules import LEVEL, POWER
+from clip_unlearn.audit.rules import LEVEL, MARGIN, POWER
 
 REQUIRED = ("swap", "prototypes")
 TRACES = ("over_forgetting", "collateral")  # they look for what forgetting did, not for the class
@@ -49,17 +49,19 @@ def holm(families: Sequence[Sequence[float]], level: float) -> list[list[bool]]:
 
 
 def judge(rows: Sequence[AttackRow]) -> list[AttackRow]:
-    """The rows with their verdicts.
+    """The rows with their verdicts, and with the power that their number leaves to each.
 
     A trusted row fails if the class lies above what it is compared with by more than the margin,
-    corrected for the number of attacks. It passes if it does not, and the original would have
-    failed surely enough, or the whole interval lies within the margin. All else can't be told.
+    corrected for the number of attacks. It passes if it does not, its interval reaches down to the
+    margin, and the original would have failed surely enough; or if the whole interval lies within
+    the margin. All else can't be told.
     """
     families: dict[tuple[str, str], list[tuple[AttackRow, float]]] = {}
     for row in rows:
         if row.trusted and row.p_value is not None:
             families.setdefault((row.attack, row.forget_class), []).append((row, row.p_value))
     found = holm([[p for _, p in family] for family in families.values()], LEVEL)
+    level = LEVEL / max(1, len(families))  # Holm's first step
     failed = {
         id(row)
         for family, rejected in zip(families.values(), found, strict=True)
@@ -67,26 +69,32 @@ def judge(rows: Sequence[AttackRow]) -> list[AttackRow]:
         if fails
     }
 
-    def verdict(row: AttackRow) -> Verdict:
+    def verdict(row: AttackRow, power: float | None) -> Verdict:
         if id(row) in failed:
             return "FAIL"
-        strong = row.power is not None and row.power >= POWER
+        near = row.excess is not None and row.excess.low <= MARGIN
+        strong = near and power is not None and power >= POWER
         return "PASS" if row.trusted and (strong or row.within) else "CANNOT TELL"
 
-    return [replace(row, verdict=verdict(row)) for row in rows]
+    def judged(row: AttackRow) -> AttackRow:
+        power = None if row.power_at is None else row.power_at(level)
+        least = None if row.fails_from_at is None else row.fails_from_at(level)
+        return replace(row, power=power, fails_from=least, verdict=verdict(row, power))
+
+    return [judged(row) for row in rows]
 
 
 def overall(rows: Sequence[AttackRow], forget_classes: Sequence[str]) -> tuple[Verdict, str]:
     """One verdict over judged rows, and the reason for it.
 
     FAIL if any trusted attack fails. PASS if none does, and for every class swap (where it has a
-    meaning) and prototypes can be trusted, and one of the two would have failed the original
-    surely enough: an attack without power is no evidence. Else CANNOT TELL.
+    meaning) and prototypes can be trusted, and one of the two passes and would have failed the
+    original surely enough: an attack without power is no evidence. Else CANNOT TELL.
     """
     failed = [row for row in rows if row.verdict == "FAIL"]
     if failed:
         return "FAIL", " ".join(_sentences(failed))
-    powers: dict[str, list[float]] = {attack: [] for attack in REQUIRED}
+    evidence: dict[str, list[AttackRow | None]] = {attack: [] for attack in REQUIRED}
     for name in forget_classes:
         for attack in REQUIRED:
             own = [row for row in rows if row.forget_class == name and row.attack == attack]
@@ -96,11 +104,12 @@ def overall(rows: Sequence[AttackRow], forget_classes: Sequence[str]) -> tuple[V
                 if row.applies and not row.trusted:
                     line = f"No attack fails, but {attack} can't be trusted for {name!r}:"
                     return "CANNOT TELL", f"{line} {row.doubt}"
-            powers[attack].append(max((r.power or 0.0 for r in _beyond_zero_shot(own)), default=0))
-        if max(own[-1] for own in powers.values()) < POWER:
+            able = [row for row in _beyond_zero_shot(own) if row.verdict == "PASS"]
+            evidence[attack].append(max(able, key=_power, default=None))
+        if max(_power(own[-1]) for own in evidence.values()) < POWER:
             line = "No attack fails, but neither swap nor prototypes would surely have found"
             return "CANNOT TELL", f"{line} {name!r} in the original either."
-    sure = ", ".join(f"{attack} {min(own):.0%}" for attack, own in powers.items())
+    sure = ", ".join(_strength(attack, rows) for attack, rows in evidence.items())
     line = "No trusted attack finds the class. In the original they would have found it with a"
     return "PASS", f"{line} chance of: {sure}."
 
@@ -112,6 +121,20 @@ def _beyond_zero_shot(rows: Sequence[AttackRow]) -> list[AttackRow]:
     """
     able = [row for row in rows if row.applies]
     return [row for row in able if row.variant != AS_IT_IS] or able
+
+
+def _power(row: AttackRow | None) -> float:
+    return 0.0 if row is None or row.power is None else row.power
+
+
+def _strength(attack: str, rows: Sequence[AttackRow | None]) -> str:
+    """An attack's least power over classes, and from what figure on it would have failed."""
+    weakest = min(rows, key=_power)
+    if weakest is not None and (attack, weakest.variant) == (REQUIRED[0], AS_IT_IS):
+        attack = "zero-shot accuracy (swap has no meaning between these models)"
+    known = weakest is not None and weakest.fails_from is not None and weakest.fails_from <= 1
+    least = f" (from {weakest.fails_from:.0%} on)" if weakest is not None and known else ""
+    return f"{attack} {_power(weakest):.0%}{least}"
 
 
 def _sentences(failed: Sequence[AttackRow]) -> list[str]:

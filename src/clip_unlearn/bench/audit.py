@@ -20,7 +20,7 @@ from clip_unlearn.bench.quality import Outcome
 from clip_unlearn.bench.stage import classifier_names, load_job_model, setting_of
 from clip_unlearn.bench.store import CACHE, rows_at, stale_warning
 from clip_unlearn.errors import ClipUnlearnError, InputError
-from clip_unlearn.models.clip import ClipModel, weights_sha256
+from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.load import load_model
 from clip_unlearn.models.zero_shot import build_classifier
 from clip_unlearn.pipeline.audit import AuditJob
@@ -104,9 +104,7 @@ def hear(hearing: Hearing) -> tuple[str, ...]:
     for charge in hearing.charges:
         try:
             unlearned = defend(hearing, charge, model, setting, cache)
-            # an oracle on trial is not its own reference
-            alone = known is None or weights_sha256(unlearned.network) == known.sha256
-            models = Defendants(model, unlearned, None if alone else oracle)
+            models = Defendants(model, unlearned, oracle)
             row = _heard(hearing, charge, setting, models, memory)
         except ClipUnlearnError as error:
             failures.append(f"{charge.label}, {name}, seed {charge.seed}: {error}")

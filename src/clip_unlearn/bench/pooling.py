@@ -236,7 +236,9 @@ def robust(figures: Mapping[str, Pooled]) -> Pooled | None:
     interval = limits(replicates)
     if interval.low == interval.high:  # of a term whose pictures all agree
         interval = intervals[values.index(value)] or interval
-    return Pooled(value, interval, own.count, replicates)
+    # the largest of the terms is no surer than any of them, such as one whose pictures all agree
+    high = max(interval.high, *(each.high for each in intervals if each is not None))
+    return Pooled(value, Interval(interval.low, high), own.count, replicates)
 
 
 def _share(over: Floats, under: Floats, drawn: Floats, resamples: Resamples) -> Pooled:

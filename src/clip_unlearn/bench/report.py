@@ -31,7 +31,8 @@ Made from the result files under `{results}` by `clip-unlearn bench report`; do 
   classes before the largest is taken. *tug of war* is 1 for the equal of a model that never saw the
   class.
 - In brackets: 95 % intervals, from resamples of classes and of pictures within them, of the scores
-  of classes alone; seeds are no extra pictures. n counts pictures that were asked about. **Bold**:
+  of classes alone; where all pictures agree Wilson's, of the number of classes. Seeds are no extra
+  pictures. n counts pictures that were asked about. **Bold**:
   better than every other one, with an interval of the difference that leaves out 0. `retrain` is
   the model that never saw the class: what others are compared with.
 - *s* and *MB*: median seconds, of cells that ran alone, and largest memory of synthesis and
@@ -141,7 +142,9 @@ class _Page:
             self.parts += [f"### {table.title}\n\n{markdown(table)}" for table in others]
 
     def audit(self, folder: Path) -> None:
-        for model, own in groupby(read_rows(folder), _model):
+        rows = read_rows(folder)
+        self.warnings += [f"{folder.name}: {line}" for line in _mixed(rows, "audit")]
+        for model, own in groupby(rows, _model):
             self.parts.append(f"## Audit of {model}, {folder.name} classes\n")
             tables_of = audit_tables(list(own))
             self.parts += [f"### {table.title}\n\n{markdown(table)}" for table in tables_of]
@@ -167,7 +170,9 @@ class _Page:
 
     def _summaries(self, folder: Path, rows: Rows) -> list[Summary]:
         summaries, warnings = summarise(rows, folder)
-        self.warnings += [f"{folder.name}: {line}" for line in (*warnings, *_mixed(rows))]
+        self.warnings += [
+            f"{folder.name}: {line}" for line in (*warnings, *_mixed(rows, "quality"))
+        ]
         return summaries
 
     def _picture(self, name: str, words: str) -> None:
@@ -175,14 +180,20 @@ class _Page:
         self.parts.append(f"![{words}]({place.as_posix()})\n")
 
 
-def _mixed(rows: Rows) -> list[str]:
-    """A line for each entrant whose cells do not all rest on the same."""
+def _mixed(rows: Rows, verb: str) -> list[str]:
+    """A line for each entrant whose cells do not all rest on the same.
+
+    Args:
+        rows: of one folder.
+        verb: of the bench, that makes them.
+    """
     found: dict[tuple[str, str, str, bool], set[str]] = {}
     for row in rows:
-        entrant = (row["model"], row["method"], f"{row['preset']} {row['data']}", row["whole_task"])
+        whole = row.get("whole_task", False)
+        entrant = (row["model"], row["method"], f"{row['preset']} {row['data']}", whole)
         found.setdefault(entrant, set()).add(row["fingerprint"])
     return [
-        f"{model}, {method}, {preset}: some cells are stale. Run bench quality again."
+        f"{model}, {method}, {preset}: some cells are stale. Run bench {verb} again."
         for (model, method, preset, _), prints in found.items()
         if len(prints) > 1 and preset != "checkpoint synthetic"  # each of those is another file
     ]

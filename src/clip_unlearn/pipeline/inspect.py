@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from clip_unlearn.audit.memory import Memory
@@ -12,6 +12,7 @@ from clip_unlearn.audit.prepare import build_context
 from clip_unlearn.audit.run import choose_attacks, run_attacks
 from clip_unlearn.audit.verdict import overall
 from clip_unlearn.data.emoji import load_emoji
+from clip_unlearn.data.folders import shortened
 from clip_unlearn.errors import InputError, shown
 from clip_unlearn.models.architectures import fitting_architecture, load_weights
 from clip_unlearn.models.checkpoints import read_state_dict
@@ -99,10 +100,13 @@ def audit_models(
         on_progress: is told of every attack.
 
     Raises:
+        InputError: if the oracle is the original.
         UnknownToModelError: if the original does not know a class.
         ClipUnlearnError: for anything else that a user can put right.
     """
     clock, original, task = Clock(), models.original, setting.task
+    models, notes = _without_itself(models, oracle)
+    oracle = None if models.oracle is None else oracle
     forget_classes, source, doubts = tuple(job.forget_classes), setting.source, []
     classifier = build_classifier(original, task.classnames_for(forget_classes), task.templates)
     refuse_unknown(original, task, classifier, source, forget_classes)
@@ -111,6 +115,10 @@ def audit_models(
             original, classifier, forget_classes, seed=job.seed, on_progress=on_progress
         )
         doubts.append(_MADE)
+    gone = _gone(original, job.model_name)
+    if models.oracle is not None and oracle is not None:
+        gone |= _gone(models.oracle, oracle)
+    own_word = _gone(models.unlearned, str(job.unlearned)) - gone - set(forget_classes)
     emoji = load_emoji()
     embedded = set(emoji.groups) <= set(task.groups)
     context = build_context(
@@ -122,7 +130,7 @@ def audit_models(
         forget_classes,
         controls=setting.controls,
         words={c.name: c.heldout_keywords for c in emoji.classes} if embedded else {},
-        left_out=_not_expected(models, (job.model_name, str(job.unlearned), oracle)),
+        left_out=gone | own_word,
         trained_on=bool(setting.controls),
         doubts=doubts,
         seed=job.seed,
@@ -132,13 +140,18 @@ def audit_models(
     rows = run_attacks(context, choose_attacks(job.attacks), on_progress=on_progress)
     verdict, reason = overall(rows, forget_classes)
     stand_ins = [subject.name for subject in context.controls]
-    warnings = [*original.warnings, *context.doubts, *context.album.unreadable]
+    warnings = [*original.warnings, *notes, *context.doubts, *context.album.unreadable]
+    if own_word:
+        warnings.append(
+            f"Not counted as collateral, since {job.unlearned} says itself that it lacks them: "
+            f"{shortened(sorted(own_word))}."
+        )
     if not setting.controls and stand_ins:
         warnings.append(
             "The zero line is made of classes of the task that the original can't name: "
             f"{', '.join(stand_ins)}."
         )
-    if models.oracle is None:
+    if models.oracle is None and not notes:
         warnings.append(
             "There is no oracle: the class is compared with classes that were never seen."
         )
@@ -157,6 +170,25 @@ def audit_models(
         versions=versions(),
         warnings=tuple(dict.fromkeys(warnings)),
     )
+
+
+def _without_itself(models: Defendants, oracle: str | None) -> tuple[Defendants, list[str]]:
+    """The models, an oracle that is on trial itself left out, with a line for each doubt about it.
+
+    Raises:
+        InputError: if the oracle is the original.
+    """
+    if models.oracle is None or oracle is None:
+        return models, []
+    weights = weights_sha256(models.oracle.network)
+    if weights == weights_sha256(models.original.network):
+        raise InputError(f"{oracle} is the original itself. Leave out --oracle, or give another.")
+    if weights == weights_sha256(models.unlearned.network):
+        line = f"{oracle} is on trial itself and can't be its own oracle: it is left out."
+        return replace(models, oracle=None), [line]
+    if _never_seen(oracle) is None:
+        return models, [f"Nothing in {oracle} says what it never saw: that is taken on trust."]
+    return models, []
 
 
 def audit_forgotten(
@@ -248,8 +280,6 @@ def _refuse_seen(oracle: str, forget_classes: Sequence[str]) -> None:
         )
 
 
-def _not_expected(models: Defendants, names: Sequence[str | None]) -> set[str]:
-    """Classes that some of the models never saw, or have forgotten."""
-    present = [m for m in (models.original, models.unlearned, models.oracle) if m is not None]
-    gone = {name for model in present for name in model.provenance.forgotten}
-    return gone | {c for name in names if name is not None for c in _never_seen(name) or ()}
+def _gone(model: ClipModel, name: str) -> set[str]:
+    """Classes that a model never saw, or has forgotten, as its record says."""
+    return {*model.provenance.forgotten, *(_never_seen(name) or ())}
