@@ -149,6 +149,22 @@ def test_each_class_has_its_own_pictures_asked_for_invented_names(
     assert [row.figures["zero_line"] for row in rows] == [1.0, 0.0]
 
 
+def test_names_that_mean_nothing_stand_in_for_few_classes_and_count_as_wider_than_they_are(
+    make_context: MakeContext,
+) -> None:
+    few = replace(make_context(), controls=make_context().controls[:2])
+    ask = right(few, original=KNOWN, unlearned=KNOWN)
+    (by_names,) = compare(few, Swap(), "by hand", ask, zero_line="names")
+    (by_few,) = compare(few, Swap(), "by hand", ask)
+    assert by_names.p_value is not None
+    assert by_few.p_value is not None
+    assert by_names.p_value < 0.05 / 12 < by_few.p_value  # a class that is known whole fails
+    some = right(few, original=KNOWN, unlearned={"red": 4})
+    (row,) = compare(few, Swap(), "by hand", some, zero_line="names")
+    assert row.p_value is not None
+    assert row.p_value > 0.05  # a real word may be found so often by chance
+
+
 def test_of_one_class_that_was_never_seen_nothing_is_said(
     oracle: ClipModel, make_context: MakeContext
 ) -> None:

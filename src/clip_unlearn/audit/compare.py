@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from clip_unlearn.audit.base import AttackRow
 from clip_unlearn.audit.context import AuditContext, Subject, Suspect
 from clip_unlearn.audit.excess import Excess, over_line
-from clip_unlearn.audit.rules import MARGIN, MIN_PICTURES, POWER
+from clip_unlearn.audit.rules import MARGIN, MIN_CONTROLS, MIN_PICTURES, NAMES_SPREAD, POWER
 from clip_unlearn.audit.statistics import Figure, Outcomes, differences, limits
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def compare(
         ask: the attack itself: of each subject, the outcome of each picture. It is asked of
             subjects that have pictures alone.
         zero_line: what stands for "never seen": `controls`, classes that no model has seen;
-            `names`, the same, and names that mean nothing where there are none; `none`.
+            `names`, the same, and names that mean nothing where they are few; `none`.
         with_oracle: whether the attack has a meaning for a model trained on its own.
         finds: whether it finds in the original what it looks for; else it has no power to state.
         pooled: one row for all forgotten classes together.
@@ -61,7 +61,9 @@ def compare(
         details: more to report; read once `ask` is through.
     """
     controls = context.controls if len(context.controls) > 1 else ()  # of one nothing can be said
-    zeros = {"controls": controls, "names": controls or context.invented, "none": ()}[zero_line]
+    named = controls if len(controls) >= MIN_CONTROLS or not context.invented else context.invented
+    zeros = {"controls": controls, "names": named, "none": ()}[zero_line]
+    spread = NAMES_SPREAD if zeros and zeros[0].kind == "invented" else 0.0
     forgotten = tuple(subject for subject in context.forgotten if subject.rows)
 
     def asked(suspect: Suspect, ask: Ask = ask) -> _Asked:
@@ -93,9 +95,8 @@ def compare(
         versus = (oracle, oracle_line.get(first, {})) if figures["oracle"] else (None, None)
         above = _over(unlearned, versus[0], subjects)
         beside = _over(line.get(first, {}), versus[1], stand_ins)
-        tests = [
-            Comparison.of(above, beside, _over(original, versus[0], subjects) if finds else None)
-        ]
+        found = _over(original, versus[0], subjects) if finds else None
+        tests = [Comparison.of(above, beside, found, spread=spread)]
         if bare:
             gains = _over(line.get(first, {}), bare_line.get(first, {}), stand_ins)
             # a part that has forgotten nothing adds what the original finds and the rest does not
@@ -165,9 +166,16 @@ class Comparison:
     line: float = 0.0
 
     @classmethod
-    def of(cls, above: Figure | None, line: Figure | None, before: Figure | None) -> Self | None:
-        """The comparison with a line; `None` where there is none."""
-        excess = None if above is None or line is None else over_line(above, line)
+    def of(
+        cls,
+        above: Figure | None,
+        line: Figure | None,
+        before: Figure | None,
+        *,
+        spread: float = 0.0,
+    ) -> Self | None:
+        """The comparison with a line, see `over_line`; `None` where there is none."""
+        excess = None if above is None or line is None else over_line(above, line, spread=spread)
         return None if excess is None or line is None else cls(excess, before, line.value)
 
 

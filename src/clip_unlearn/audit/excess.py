@@ -61,7 +61,7 @@ class Excess:
         return float(ndtr(apart / _picture_error(before)))
 
 
-def over_line(above: Figure, line: Figure) -> Excess | None:
+def over_line(above: Figure, line: Figure, *, spread: float = 0.0) -> Excess | None:
     """One class, or the mean of several, beside classes that were never seen.
 
     A class that was never seen either is one more of the same kind: it differs from their mean as
@@ -71,6 +71,7 @@ def over_line(above: Figure, line: Figure) -> Excess | None:
     Args:
         above: of the classes that are tested.
         line: of two or more others; of fewer nothing can be said.
+        spread: the least standard deviation between such classes.
     """
     means = _class_means(line)
     if len(means) < 2:
@@ -79,7 +80,8 @@ def over_line(above: Figure, line: Figure) -> Excess | None:
     own = min(map(len, above.outcomes.values()))
     others = len(means) / sum(1 / len(outcomes) for outcomes in line.outcomes.values())
     # what the others' pictures add to how they differ is less than what fewer pictures would
-    variance = max(apart + pictures * max(0.0, 1 / own - 1 / others), pictures / own)
+    measured = apart + pictures * max(0.0, 1 / own - 1 / others)
+    variance = max(measured, pictures / own, spread**2)
     scale = sqrt(variance * (1 / len(above.outcomes) + 1 / len(means)))
     return Excess(above.value - line.value, scale, len(means) - 1)
 

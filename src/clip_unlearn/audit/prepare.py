@@ -9,7 +9,7 @@ import torch
 from clip_unlearn.audit.album import Album, Encoded, read_album, with_pixels
 from clip_unlearn.audit.context import AuditContext, Subject, Suspect, index
 from clip_unlearn.audit.memory import Memory
-from clip_unlearn.audit.rules import MOST_CONTROLS
+from clip_unlearn.audit.rules import MIN_PICTURES, MOST_CONTROLS
 from clip_unlearn.data.pictures import PictureSource
 from clip_unlearn.data.tasks import Task
 from clip_unlearn.errors import InputError
@@ -142,14 +142,17 @@ def _subject(name: str, group: str, album: Album, kind: str = "forgotten") -> Su
 def _unnamed(
     suspects: Sequence[Suspect], task: Task, album: Album, forgotten: Sequence[Subject]
 ) -> dict[str, str]:
-    """Classes of the forgotten ones' groups that no model names any better than by guessing."""
+    """Classes of the forgotten ones' groups that no model names any better than by guessing.
+
+    Of few pictures, none may be named rightly of a class that is known a little.
+    """
     gone = {subject.name for subject in forgotten}
     found: dict[str, str] = {}
     for group in dict.fromkeys(subject.group for subject in forgotten):
         names = task.groups[group]
         for name in names:
             rows = album.rows.get(name, ())
-            if rows and name not in gone:
+            if len(rows) >= MIN_PICTURES and name not in gone:
                 known = max(_accuracy(suspect, names, name, rows) for suspect in suspects)
                 if known <= 1 / len(names):
                     found[name] = group

@@ -34,5 +34,14 @@ SHARED_SPACE = 0.5
 # but for what was forgotten; the embedded ResNet and its oracle, trained apart, come to 0.85.
 TURNED_COPY = 0.95
 
-# Classes of a user's own task that stand in where nothing else was never seen, at most.
+# Classes of a user's own task that stand in where nothing else was never seen: at most, and the
+# fewest beside which names that mean nothing are not the better line. Of fewer the spread is hardly
+# known: lower the second if a task has few and fakes are told apart by them all the same.
 MOST_CONTROLS = 12
+MIN_CONTROLS = 6
+
+# How much classes that were never seen are taken to differ, at least, in how well they are named,
+# where names that mean nothing stand for them: these are all named alike, real words are not. It is
+# the standard deviation of the benchmark's control classes. Raise it if models that never saw a
+# class fail on tasks without controls.
+NAMES_SPREAD = 0.17
