@@ -44,6 +44,14 @@ def test_every_shell_line_is_an_installation_a_test_run_or_ours() -> None:
     assert verbs == {*jobs, "classes", "models", "methods"}
 
 
+def test_the_table_of_methods_is_that_of_the_result_files() -> None:
+    (table,) = re.findall(r"<!-- table: methods side by side -->\n(.*?)<!--", README, re.DOTALL)
+    summary = (ROOT / "results" / "quality" / "protocol" / "summary.md").read_text("utf-8")
+    lines = table.split("\n")
+    assert sum(line.startswith("| ") for line in lines) >= 4
+    assert set(lines) <= set(summary.split("\n"))
+
+
 def test_every_flag_and_file_that_is_named_exists() -> None:
     shown = " ".join(
         CliRunner().invoke(app, [*verb.split(), "--help"]).output

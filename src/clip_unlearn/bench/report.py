@@ -24,7 +24,8 @@ Made from the result files under `{results}` by `clip-unlearn bench report`; do 
 
 - *left*: share of the forgotten classes' pictures that is still recognised, in per cent. *robust*
   is the most that zero-shot, the swap (edited images, original text) or prototypes beyond the zero
-  line find; the zero line is what prototypes find of classes that no model ever saw.
+  line find; the zero line is what prototypes find of classes that no model ever saw, among all
+  pictures of them.
 - *kept*: accuracy after / before on everything else, in per cent.
 - *score*: the published summary score, lower is better; doing nothing is 1 over its terms, 0.2 with
   four groups. *robust score* has what attacks find in its first term, whose parts are means over
@@ -133,7 +134,7 @@ class _Page:
     def quality(self, folder: Path) -> None:
         rows = [row for row in read_rows(folder) if row.get("split", "test") == "test"]
         for model, own in by_model(self._summaries(folder, rows)):
-            self.parts.append(f"## {model}, {folder.name} classes\n")
+            self.parts.append(f"## {model}, {folder.name} classes, test pictures\n")
             prefix = f"{folder.name}-{model_slug(model)}"
             first, *others = tables(own)
             self.parts.append(f"### {first.title}\n\n{markdown(first)}")
@@ -150,8 +151,11 @@ class _Page:
             self.parts += [f"### {table.title}\n\n{markdown(table)}" for table in tables_of]
 
     def ablation(self, folder: Path) -> None:
-        for model, own in by_model(self._summaries(folder, read_rows(folder))):
-            self.parts.append(f"## Ablation of {folder.name}, {model}, tuning classes\n")
+        rows = read_rows(folder)
+        pictures = _pictures(rows)
+        for model, own in by_model(self._summaries(folder, rows)):
+            title = f"Ablation of {folder.name}, {model}, tuning classes, {pictures}"
+            self.parts.append(f"## {title}\n")
             self.parts.append(markdown(tables(own)[0]))
             name = f"ablation-{folder.name}-{model_slug(model)}.png"
             plot = plots.by_variation({one.label: one.figures for one in own})
@@ -178,6 +182,11 @@ class _Page:
     def _picture(self, name: str, words: str) -> None:
         place = Path(os.path.relpath(self._images / name, self._output.parent))
         self.parts.append(f"![{words}]({place.as_posix()})\n")
+
+
+def _pictures(rows: Rows) -> str:
+    """Which pictures some cells are measured on."""
+    return f"{' and '.join(sorted({row['split'] for row in rows}))} pictures"
 
 
 def _mixed(rows: Rows, verb: str) -> list[str]:
