@@ -24,6 +24,11 @@ def test_every_rival_has_eight_trials() -> None:
     assert {name: len(trials) for name, trials in read_trials().items()} == dict.fromkeys(known, 8)
 
 
+def test_all_trials_of_a_method_name_the_same_settings() -> None:
+    for name, trials in read_trials().items():
+        assert len({frozenset(one) for one in trials}) == 1, name
+
+
 @pytest.mark.parametrize("name", read_trials())
 def test_trials_differ_in_settings_and_in_their_files(name: str) -> None:
     trials = trials_of(parse_recipe(name))
@@ -33,8 +38,10 @@ def test_trials_differ_in_settings_and_in_their_files(name: str) -> None:
 
 
 def test_a_trial_is_named_by_what_it_sets() -> None:
-    settings = {"learning_rate": 5e-5, "sides": ("visual", "text"), "select_layers": False}
-    assert trial_name(settings) == "learning rate 5e-05, sides visual+text, select layers false"
+    usual = {"learning_rate": 1e-3, "sides": ("visual",), "select_layers": False}
+    one = {"learning_rate": 1e-3, "sides": ("visual", "text"), "select_layers": False}
+    assert trial_name(one, [usual, usual, one]) == "learning rate 0.001, sides visual+text"
+    assert trial_name(usual, [usual, usual, one]) == "learning rate 0.001"
 
 
 def test_a_method_without_trials_is_answered_with_the_others() -> None:

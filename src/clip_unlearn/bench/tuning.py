@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from statistics import mode
 from typing import Any
 
 from clip_unlearn.bench.ablation import with_settings
@@ -20,7 +21,7 @@ NOTHING_DONE = 0.19  # both scores of a model that is as before are 0.2
 
 @cache
 def read_trials() -> Mapping[str, tuple[Mapping[str, Any], ...]]:
-    """The settings that are tried, by method; what one does not name is as its class has it."""
+    """The settings that are tried, by method; all trials of a method name the same ones."""
     text = (files("clip_unlearn.bench") / "trials.toml").read_text("utf-8")
     return {name: tuple(map(_frozen, trials)) for name, trials in tomllib.loads(text).items()}
 
@@ -38,12 +39,22 @@ def trials_of(recipe: Recipe) -> list[Recipe]:
     if recipe.name not in known:
         command = "clip-unlearn bench tuning --help"
         raise unknown_name("method", recipe.name, list(known), "with trials", command)
-    return with_settings(recipe, {trial_name(one): one for one in known[recipe.name]})
+    every = known[recipe.name]
+    return with_settings(recipe, {trial_name(one, every): one for one in every})
 
 
-def trial_name(settings: Mapping[str, Any]) -> str:
-    """Settings in words, short enough to name a file."""
-    return ", ".join(f"{name.replace('_', ' ')} {_word(value)}" for name, value in settings.items())
+def trial_name(settings: Mapping[str, Any], every: Sequence[Mapping[str, Any]]) -> str:
+    """Settings in words, short enough to name a file.
+
+    Args:
+        settings: of the trial.
+        every: of all trials of the method. The first setting is named, and of the others those that
+            are not as most trials have them.
+    """
+    first, *others = settings
+    usual = {name: mode([one[name] for one in every]) for name in others}
+    told = [first, *(name for name in others if settings[name] != usual[name])]
+    return ", ".join(f"{name.replace('_', ' ')} {_word(settings[name])}" for name in told)
 
 
 def tried_classes(emoji: EmojiBenchmark) -> tuple[str, ...]:

@@ -78,6 +78,7 @@ class ErrorMaximisingNoise:
             "default": {},
             "paper": {
                 "noise_pictures": 256,
+                "noise_penalty": 0.1,
                 "noise_copies": 20,
                 "impair_rate": 0.02,
                 "repair_rate": 0.01,

@@ -43,6 +43,17 @@ _TRANSFORMER_LAYERS = LayerSchedule(
 )
 
 
+_PUBLISHED = MappingProxyType(
+    {
+        "learning_rate": 5e-5,
+        "weight_decay": 0.2,
+        "select_layers": True,
+        "max_steps": 30,
+        "forget_threshold": 0.1,
+    }
+)
+
+
 @methods.register("lipschitz", "smooths both encoders around synthetic images (the paper's)")
 @dataclass(frozen=True)
 class Lipschitz:
@@ -98,11 +109,11 @@ class Lipschitz:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
             "default": {},
-            "paper": {},
-            "image_only": {"use_text_term": False},
-            "text_only": {"use_image_term": False},
-            "no_selection": {"select_layers": False},
-            "no_clamp": {"clamp_noise": False},
+            "paper": _PUBLISHED,
+            "image_only": {**_PUBLISHED, "use_text_term": False},
+            "text_only": {**_PUBLISHED, "use_image_term": False},
+            "no_selection": {**_PUBLISHED, "select_layers": False},
+            "no_clamp": {**_PUBLISHED, "clamp_noise": False},
         }
     )
 

@@ -37,8 +37,10 @@ class Nullspace:
     Attributes:
         templates: prompts whose span is taken out, beside the classifier's own. Each covers one
             more way of naming the class, and takes one more direction from all classes; 0 to 4.
-        strength: share of the span that is taken away, in (0, 1]. Below 1 the class keeps some of
-            its cosine and the other classes lose less (the paper's partial projection).
+        strength: share of the span that is taken away, in (0, 1]. Below 1 pictures keep some of
+            their cosine with the class, and the other classes lose less (the paper's partial
+            projection). Leave the text side out then: a prompt that is shortened alone is as long
+            as before once it is normalised.
         sides: encoders that are edited.
 
     Note:

@@ -72,7 +72,15 @@ class PartiallyBlinded:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
             "default": {},
-            "paper": {"learning_rate": 1e-4, "epochs": 5, "forget_threshold": None},
+            "paper": {
+                "likelihood_weight": 721.0,
+                "fisher_weight": 90.0,
+                "distance_weight": 4001.0,
+                "learning_rate": 1e-4,
+                "epochs": 5,
+                "batch_size": 64,
+                "forget_threshold": None,
+            },
         }
     )
 

@@ -85,6 +85,9 @@ class Scrub:
             "paper": {
                 "epochs": 3,
                 "max_epochs": 2,
+                "agreement_weight": 0.001,
+                "label_weight": 0.99,
+                "temperature": 4.0,
                 "learning_rate": 5e-4,
                 "decay_epoch": 3,
                 "max_norm": None,

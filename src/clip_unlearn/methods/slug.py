@@ -90,7 +90,15 @@ class SingleLayerGradient:
     uses_retain_set: ClassVar[bool] = True
     uses_heldout_images: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {"default": {}, "paper": {"forget_threshold": 0.0, "among": 5}}
+        {
+            "default": {},
+            "paper": {
+                "forget_threshold": 0.0,
+                "search_steps": 10,
+                "among": 5,
+                "sides": ("visual", "text"),
+            },
+        }
     )
 
     def __post_init__(self) -> None:

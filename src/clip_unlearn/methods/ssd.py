@@ -62,8 +62,18 @@ class SelectiveDampening:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
             "default": {},
-            "paper": {"selection": 10.0, "dampening": 1.0, "fisher_batch": 64},
-            "paper_vit": {"selection": 5.0, "dampening": 1.0, "fisher_batch": 64},
+            "paper": {
+                "selection": 10.0,
+                "dampening": 1.0,
+                "num_pictures": 8192,
+                "fisher_batch": 64,
+            },
+            "paper_vit": {
+                "selection": 5.0,
+                "dampening": 1.0,
+                "num_pictures": 8192,
+                "fisher_batch": 64,
+            },
         }
     )
 

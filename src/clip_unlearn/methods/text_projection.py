@@ -66,7 +66,13 @@ class TextProjection:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
             "default": {},
-            "paper": {"templates": ("{}",), "target_prompt": "", "hold_general_names": False},
+            "paper": {
+                "templates": ("{}",),
+                "target_prompt": "",
+                "hold_general_names": False,
+                "forget_weight": 100.0,
+                "ridge": 1e-3,
+            },
         }
     )
 
