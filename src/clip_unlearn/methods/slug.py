@@ -71,10 +71,10 @@ class SingleLayerGradient:
             the image encoder.
 
     Note:
-        A layer is a tensor of two or more dimensions that is no embedding. The paper shows the
-        front of each encoder and evaluates the layers on it; here the one is taken that forgets
-        and keeps the most of the drawn pictures. Its search, and `paper`, want none recognised
-        among the first five names.
+        A layer is a tensor that is no bias and no embedding, as in the published code. The paper
+        shows the front of each encoder and evaluates the layers on it; here the one is taken that
+        forgets and keeps the most of the drawn pictures. Its search, and `paper`, want none
+        recognised among the first five names.
     """
 
     forget_threshold: float = 0.1
@@ -200,7 +200,8 @@ def candidate_layers(
     return {
         name: parameter
         for name, parameter in model.network.named_parameters()
-        if parameter.ndim > 1
+        if parameter.ndim > 0
+        and not name.endswith("bias")
         and not any(part in name for part in _NOT_LAYERS)
         and ("visual" if name.startswith("visual.") else "text") in sides
     }

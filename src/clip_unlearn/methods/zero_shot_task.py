@@ -25,6 +25,7 @@ from clip_unlearn.methods.synthetic_accuracy import synthetic_accuracy
 from clip_unlearn.models.clip import IMAGE_BATCH, ClipModel
 from clip_unlearn.models.edit import Edit
 from clip_unlearn.models.layers import gradients_for
+from clip_unlearn.models.numerics import flushed_denormals
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
 
 _SMALL_ENCODER = 3e6
@@ -214,7 +215,8 @@ def trained_edit(
     originals = OriginalValues(parameters)
     originals.keep(parameters)
     with originals.restored(), gradients_for(task.model.network, parameters):
-        record = train(parameters)
+        with flushed_denormals():
+            record = train(parameters)
         touched = originals.touched()
     provenance = provenance_of(method, task.request, record, generator)
     return Edit.between(task.model, touched, provenance)
