@@ -110,6 +110,20 @@ def test_what_an_attack_adds_counts_where_the_line_is_too_wide(make_context: Mak
     assert "adds" not in level.rule
 
 
+def test_a_part_that_harms_what_was_never_seen_has_no_power_by_that(
+    make_context: MakeContext,
+) -> None:
+    context = make_context()
+    better = dict.fromkeys(CONTROLS, 10)
+    ask = right(context, original={"red": 6}, unlearned={})
+    harmed = right(context, original={"red": 6}, unlearned=better)
+    (row,) = compare(context, Swap(), "by hand", ask, without=harmed)
+    (alone,) = compare(context, Swap(), "by hand", ask)
+    assert row.power_at is not None
+    assert alone.power_at is not None
+    assert row.power_at(0.01) <= alone.power_at(0.01) + 0.01
+
+
 def test_of_a_class_of_few_pictures_nothing_is_claimed_however_many_are_made(
     make_context: MakeContext,
 ) -> None:

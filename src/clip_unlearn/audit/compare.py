@@ -176,7 +176,10 @@ class Comparison:
     ) -> Self | None:
         """The comparison with a line, see `over_line`; `None` where there is none."""
         excess = None if above is None or line is None else over_line(above, line, spread=spread)
-        return None if excess is None or line is None else cls(excess, before, line.value)
+        if excess is None or line is None:
+            return None
+        # a part that makes classes which were never seen worse would not find all of this one
+        return cls(excess, before, max(0.0, line.value))
 
 
 def _rule(with_oracle: bool, *, with_gains: bool) -> str:
