@@ -47,6 +47,15 @@ def test_every_fake_fails_by_the_part_that_it_left(
     assert overall(rows, ["red"])[0] == "FAIL"
 
 
+def test_a_part_that_was_never_edited_has_no_power(
+    model: ClipModel, make_context: MakeContext
+) -> None:
+    rows = run_attacks(make_context(faked(model, "text alone")), choose_attacks(("swap",)))
+    power = {row.variant: row.power for row in rows}
+    assert power["image encoder"] is None
+    assert power["text encoder"] is not None
+
+
 def test_the_model_itself_fails(model: ClipModel, make_context: MakeContext) -> None:
     rows = run_attacks(make_context(model), choose_attacks(("swap",)))
     assert {r.verdict for r in rows} == {"FAIL"}

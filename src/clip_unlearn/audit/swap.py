@@ -37,6 +37,7 @@ _NO_MEANING: Mapping[str, Any] = MappingProxyType(
         **dict.fromkeys(("excess", "p_value", "power_at", "fails_from_at")),
     }
 )
+_ROUNDING = 1e-5
 _APART = "The two models do not share a space: they were trained apart, and swap has no meaning."
 
 
@@ -70,9 +71,18 @@ class Swap:
                 _asking(context, hybrid),
                 zero_line="names",
                 with_oracle=False,
+                # a part that was never edited can't bring anything back
+                finds=not any(_alike(hybrid, own) for own in (unlearned, context.unlearned)),
                 without=plain,
             )
         return rows
+
+
+def _alike(one: Suspect, other: Suspect) -> bool:
+    """Whether two models say the same of every picture and name."""
+    texts = one.classifier.class_embeddings, other.classifier.class_embeddings
+    pairs = (texts, (one.features, other.features))
+    return all(torch.allclose(a, b, rtol=0, atol=_ROUNDING) for a, b in pairs)
 
 
 def _asking(context: AuditContext, hybrid: Suspect) -> Ask:
