@@ -16,4 +16,4 @@ imports:
 # The README's command, with the slow ones as well. A process a core with a thread each takes half
 # the time of one with a thread a core: most tensors of the tests are too small to share.
 test:
-	OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile -m "slow or not slow"
+	OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "slow or not slow"

@@ -40,6 +40,11 @@ TOWERS = {
 TEXT = {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest file first, so that nobody waits for it in the end."""
+    items.sort(key=lambda item: item.path.name != "test_readme.py")
+
+
 @contextmanager
 def small_files(limit: int) -> Iterator[None]:
     """No file may grow past so many bytes, as on a disk that is full.

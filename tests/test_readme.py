@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -28,11 +27,6 @@ def commands() -> list[list[str]]:
     lines = [line for block in blocks("sh") for line in block.splitlines() if line]
     parts = [shlex.split(part) for line in lines for part in line.split("&&")]
     return [words[1:] for words in parts if Path(words[0]).name == "clip-unlearn"]
-
-
-def as_a_user() -> dict[str, str]:
-    """The environment without the limit of one thread that tests side by side have."""
-    return {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
 
 
 def test_every_shell_line_is_an_installation_a_test_run_or_ours() -> None:
@@ -70,7 +64,6 @@ def test_every_command_of_the_readme_runs_in_order(embedded_model: str, tmp_path
         done = subprocess.run(
             [sys.executable, "-m", "clip_unlearn", *words],
             cwd=tmp_path,
-            env=as_a_user(),
             capture_output=True,
             encoding="utf-8",
         )
@@ -88,7 +81,6 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env=as_a_user(),
         capture_output=True,
         encoding="utf-8",
     )
