@@ -79,10 +79,7 @@ def test_every_command_of_the_readme_runs_in_order(embedded_model: str, tmp_path
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     (code,) = blocks("python")
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        capture_output=True,
-        encoding="utf-8",
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, encoding="utf-8"
     )
     assert done.returncode == 0, done.stderr
     assert "soccer ball" in done.stdout

@@ -181,6 +181,12 @@ class Comparison:
         # a part that makes classes which were never seen worse would not find all of this one
         return cls(excess, before, max(0.0, line.value))
 
+    def power(self, level: float) -> float:
+        """The chance that it would have failed the original; 0 where there is nothing to find."""
+        if self.before is None:
+            return 0.0
+        return self.excess.power(self.before, self.line, MARGIN, level)
+
 
 def _rule(with_oracle: bool, *, with_gains: bool) -> str:
     line = "the oracle, beyond what classes that neither saw do" if with_oracle else "the zero line"
@@ -257,21 +263,17 @@ def make_row(
     if not measured:
         return row
     worst = min((test.excess for test in known), key=lambda excess: excess.p_value(MARGIN))
-    first, finding = known[0], [test for test in known if test.before is not None]
+    first, finds = known[0], any(test.before is not None for test in known)
 
     def power_at(level: float) -> float:
-        return max(
-            test.excess.power(test.before, test.line, MARGIN, level / len(known))
-            for test in finding
-            if test.before is not None
-        )
+        return max(test.power(level / len(known)) for test in known)
 
     return replace(
         row,
         excess=worst.limits,
         p_value=min(1.0, len(known) * worst.p_value(MARGIN)),
         within=all(test.excess.limits.high <= MARGIN for test in known),
-        power_at=power_at if finding else None,
+        power_at=power_at if finds else None,
         fails_from_at=lambda level: (
             figures["unlearned"].value
             + first.excess.least(MARGIN, level / len(known))

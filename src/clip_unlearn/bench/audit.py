@@ -15,11 +15,17 @@ from clip_unlearn.bench.docket import Charge, Docket, Hearing, plan
 from clip_unlearn.bench.entrants import Outside
 from clip_unlearn.bench.fakes import Fake
 from clip_unlearn.bench.forgetting import SetCache, forget
-from clip_unlearn.bench.isolation import Runner, in_own_process, side_by_side, with_its_share
+from clip_unlearn.bench.isolation import (
+    Runner,
+    in_own_process,
+    side_by_side,
+    tried,
+    with_its_share,
+)
 from clip_unlearn.bench.quality import Outcome
 from clip_unlearn.bench.stage import classifier_names, load_job_model, setting_of
 from clip_unlearn.bench.store import CACHE, rows_at, stale_warning
-from clip_unlearn.errors import ClipUnlearnError, InputError
+from clip_unlearn.errors import ClipUnlearnError
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.load import load_model
 from clip_unlearn.models.zero_shot import build_classifier
@@ -70,19 +76,12 @@ def run_audits(
         left = None if left is None else left - len(able)
         todo += [replace(hearing, charges=able, workers=workers)] if able else []
     run = with_its_share(run, workers)
-    found = side_by_side(lambda hearing: _tried(hearing, run), todo, workers)
+    found = side_by_side(lambda one: tried(run, one.forget_class, hear, one), todo, workers)
     for number, hearing in enumerate(todo):
         on_progress(Progress("audit", number, len(todo), hearing.forget_class))
         warnings += next(found)
     rows = rows_at([charge.path for charge in charges if charge.is_done], folder)
     return Outcome(rows, tuple(warnings), len(charges) - len(rows))
-
-
-def _tried(hearing: Hearing, run: Runner) -> tuple[str, ...]:
-    try:
-        return run(hear, hearing)
-    except InputError as error:
-        return (f"{hearing.forget_class}: {error}",)
 
 
 def hear(hearing: Hearing) -> tuple[str, ...]:

@@ -91,6 +91,11 @@ class Batch:
         """What a table calls the entrant."""
         return label_of(self.entrant.name, self.entrant.preset, self.entrant.source)
 
+    @property
+    def named(self) -> str:
+        """What reports and warnings call the batch."""
+        return f"{self.label}, {self.forget_class}"
+
     def path(self, seed: int) -> Path:
         """Where the row of a cell is."""
         entrant = folder_of(self.entrant) + ("-whole-task" if self.whole_task else "")
@@ -118,7 +123,7 @@ def run_batch(batch: Batch) -> tuple[str, ...]:
     Returns:
         A line for each cell that could not be run.
     """
-    cache, named = _cache(batch), f"{batch.label}, {batch.forget_class}"
+    cache, named = _cache(batch), batch.named
     try:
         stage = Stage.of(batch.job, batch.folder, batch.key)
     except ClipUnlearnError as error:

@@ -61,6 +61,16 @@ def in_own_process(work: Callable[..., T], *arguments: Any, threads: int | None 
         ) from error
 
 
+def tried(
+    run: Runner, named: str, work: Callable[..., tuple[str, ...]], *arguments: Any
+) -> tuple[str, ...]:
+    """What a run answers, or a line that begins with its name if its process was ended."""
+    try:
+        return run(work, *arguments)
+    except InputError as error:
+        return (f"{named}: {error}",)
+
+
 def with_its_share(run: Runner, workers: int) -> Runner:
     """The runner for one of several at a time: each gets as many threads as cores fall to it."""
     return run if workers == 1 else partial(run, threads=max(1, (os.cpu_count() or 1) // workers))

@@ -14,7 +14,7 @@ from clip_unlearn.bench.code import CodeHashes
 from clip_unlearn.bench.entrants import Recipe, label_of
 from clip_unlearn.bench.fingerprints import digest, entrant_parts, original_key
 from clip_unlearn.bench.forgetting import Forgotten, SetCache, forget
-from clip_unlearn.bench.isolation import Runner, in_own_process
+from clip_unlearn.bench.isolation import Runner, in_own_process, tried
 from clip_unlearn.bench.stage import Stage, load_job_model, setting_of
 from clip_unlearn.bench.store import CACHE, CELLS, Rows, model_slug, read_row
 from clip_unlearn.errors import ClipUnlearnError, InputError
@@ -127,10 +127,7 @@ def run_many(
     for number, series in enumerate(every):
         on_progress(Progress("bench", number, len(every), f"{series.label}, {series.mode}"))
         if any(series.row(n) is None for n in counts):
-            try:
-                warnings += run(run_series, series)
-            except InputError as error:
-                warnings.append(f"{series.label}, {series.mode}: {error}")
+            warnings += tried(run, f"{series.label}, {series.mode}", run_series, series)
     rows = [series.row(n) for series in every for n in counts]
     return [row for row in rows if row is not None], tuple(warnings)
 

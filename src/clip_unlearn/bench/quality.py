@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -12,7 +12,13 @@ from typing import Any
 from clip_unlearn.bench.cells import Batch, make_pictures, run_batch
 from clip_unlearn.bench.entrants import Entrant, Recipe
 from clip_unlearn.bench.fingerprints import digest
-from clip_unlearn.bench.isolation import Runner, in_own_process, side_by_side, with_its_share
+from clip_unlearn.bench.isolation import (
+    Runner,
+    in_own_process,
+    side_by_side,
+    tried,
+    with_its_share,
+)
 from clip_unlearn.bench.requests import class_requests, refuse_clashes
 from clip_unlearn.bench.store import Rows, rows_at, stale_warning
 from clip_unlearn.errors import InputError
@@ -110,7 +116,7 @@ def run_quality(
     pictures = _Pictures(run)
     found = side_by_side(lambda batch: _run(batch, pictures, run), todo, workers)
     for number, batch in enumerate(todo):
-        on_progress(Progress("bench", number, len(todo), f"{batch.label}, {batch.forget_class}"))
+        on_progress(Progress("bench", number, len(todo), batch.named))
         warnings += next(found)
     rows = rows_at([b.path(seed) for b, seed in wanted if b.is_done(seed)], folder)
     return Outcome(rows, tuple(warnings), len(wanted) - len(rows))
@@ -134,7 +140,7 @@ class _Pictures:
         with turn:
             if one in self._made:
                 return self._made[one], ()
-            failed = _called(self._run, batch, make_pictures, batch, recipe, seed)
+            failed = tried(self._run, batch.named, make_pictures, batch, recipe, seed)
             self._made[one] = not failed
             return not failed, failed
 
@@ -147,17 +153,8 @@ def _run(batch: Batch, pictures: _Pictures, run: Runner) -> list[str]:
         warnings += failed
         able += [seed] if there else []
     if able:
-        warnings += _called(run, batch, run_batch, replace(batch, seeds=tuple(able)))
+        warnings += tried(run, batch.named, run_batch, replace(batch, seeds=tuple(able)))
     return warnings
-
-
-def _called(
-    run: Runner, batch: Batch, work: Callable[..., tuple[str, ...]], *arguments: Any
-) -> tuple[str, ...]:
-    try:
-        return run(work, *arguments)
-    except InputError as error:
-        return (f"{batch.label}, {batch.forget_class}: {error}",)
 
 
 def plan(protocol: Protocol, folder: Path) -> Iterator[Batch]:
