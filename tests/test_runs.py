@@ -67,6 +67,14 @@ def test_a_full_disk_is_said_in_one_line_and_leaves_the_old_file(tmp_path: Path)
     assert names_in(tmp_path) == ["file"]
 
 
+def test_what_cannot_be_written_names_the_flag_it_was_given_with(tmp_path: Path) -> None:
+    with (
+        small_files(4096),
+        pytest.raises(InputError, match=r"Choose another --json-file\."),
+    ):
+        write_json(tmp_path / "file", "x" * 100_000, flag="--json-file")
+
+
 def test_json_is_readable_text_without_numbers_that_json_has_not(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"class": "piñata", "share": 0.5})
     text = (tmp_path / "a.json").read_text("utf-8")

@@ -26,8 +26,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path, *, flag: str = "--output") -> Iterator[Path]:
     """A temporary path beside `path` that becomes it on leaving, and is removed after an error.
+
+    Args:
+        path: the file to make.
+        flag: what the user gave it with.
 
     Raises:
         InputError: if the folder can't be written, or the disk is full.
@@ -37,9 +41,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
         os.close(descriptor)
     except OSError as error:
-        raise InputError(
-            f"Can't write {path}: {error.strerror}. Choose another --output."
-        ) from error
+        raise InputError(f"Can't write {path}: {error.strerror}. Choose another {flag}.") from error
     temporary = Path(name)
     try:
         yield temporary
@@ -51,23 +53,21 @@ def atomic_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise InputError(
-            f"Can't write {path}: {error.strerror}. Choose another --output."
-        ) from error
+        raise InputError(f"Can't write {path}: {error.strerror}. Choose another {flag}.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole."""
-    with atomic_file(path) as temporary:
+def write_bytes(path: Path, data: bytes, *, flag: str = "--output") -> None:
+    """Write a file whole; `flag` is what the user gave it with."""
+    with atomic_file(path, flag=flag) as temporary:
         temporary.write_bytes(data)
 
 
-def write_json(path: Path, document: Any) -> None:
+def write_json(path: Path, document: Any, *, flag: str = "--output") -> None:
     """Write a JSON file whole; NaN and infinity are refused, since JSON has none."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode("utf-8"))
+    write_bytes(path, (text + "\n").encode("utf-8"), flag=flag)
 
 
 @contextlib.contextmanager

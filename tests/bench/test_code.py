@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import linecache
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -103,6 +105,31 @@ def test_a_method_of_this_package_reaches_the_models_that_it_edits() -> None:
     code = CodeHashes()
     assert code.of(Finetune) == CodeHashes().of(Finetune)
     assert code.of(Finetune) != code.of(Leace)
+
+
+@pytest.mark.parametrize(
+    ("module", "change", "counts"),
+    [
+        ("runs", ("write_bytes(data)", "write_bytes(bytes(data))"), False),
+        ("synthesis.retain", ("QUALITY = 85", "QUALITY = 95"), True),
+    ],
+)
+def test_how_a_file_is_written_does_not_count_but_what_is_in_it(
+    monkeypatch: pytest.MonkeyPatch, module: str, change: tuple[str, str], counts: bool
+) -> None:
+    from clip_unlearn.synthesis.retain import load_retain_set
+
+    before, read = CodeHashes().of(load_retain_set), inspect.getsource
+
+    def changed(found: ModuleType) -> str:
+        text = read(found)
+        if found.__name__ == f"clip_unlearn.{module}":
+            assert change[0] in text
+            return text.replace(*change)
+        return text
+
+    monkeypatch.setattr(inspect, "getsource", changed)
+    assert (CodeHashes().of(load_retain_set) != before) is counts
 
 
 SETTINGS = """

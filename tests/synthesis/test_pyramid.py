@@ -228,3 +228,14 @@ def test_a_model_that_gives_no_numbers_is_said(
     broken.network.state_dict()["visual.conv1.weight"].fill_(torch.nan)
     with pytest.raises(NonFiniteError, match="NaN or infinity during synthesis"):
         run(broken, embeddings, FAST)
+
+
+def test_gradients_that_are_no_numbers_give_no_pictures(
+    model: ClipModel, embeddings: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Tensor, levels: list[Tensor]) -> list[Tensor]:
+        return [torch.full_like(level, torch.nan) for level in levels]
+
+    monkeypatch.setattr("torch.autograd.grad", broken)
+    with pytest.raises(NonFiniteError, match="NaN or infinity during synthesis"):
+        run(model, embeddings, replace(FAST, min_steps=1, max_steps=1))

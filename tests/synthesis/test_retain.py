@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.conftest import COLOURS, draw_colours
 
-from clip_unlearn.models.clip import ClipModel, image_features
+from clip_unlearn.models.clip import ClipModel, image_features, weights_sha256
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
 from clip_unlearn.progress import Progress
 from clip_unlearn.synthesis import retain
@@ -155,6 +155,22 @@ def test_a_damaged_file_of_the_cache_is_made_again(
         found = load_retain_set(model, classifier, ["red"])
         assert set(found.classnames) == set(NAMES) - {"red"}
         assert path.read_bytes() == whole
+
+
+def test_an_edited_model_makes_its_pictures_under_its_own_name(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    trained_model: Callable[[str], ClipModel],
+    classifier: ZeroShotClassifier,
+) -> None:
+    monkeypatch.setenv("CLIP_UNLEARN_CACHE", str(tmp_path))
+    monkeypatch.setattr("clip_unlearn.synthesis.retain.RETAIN_ASCENT", SHORT)
+    edited = trained_model("vit")
+    edited.network.state_dict()["visual.proj"].mul_(1.01)
+    edited = replace(edited, provenance=replace(edited.provenance, forgotten=("blue",)))
+    load_retain_set(edited, classifier, ["red"])
+    (path,) = tmp_path.iterdir()
+    assert path.name.startswith(weights_sha256(edited.network)[:16])
 
 
 def test_of_classes_that_are_not_wanted_no_pictures_are_made(

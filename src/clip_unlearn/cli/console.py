@@ -22,7 +22,7 @@ def write_document(document: Any, *, as_json: bool, json_file: Path | None) -> N
         InputError: if the file can't be written.
     """
     if json_file is not None:
-        write_json(json_file, document)
+        write_json(json_file, document, flag="--json-file")
     if as_json:
         typer.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 

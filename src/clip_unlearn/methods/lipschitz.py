@@ -32,6 +32,7 @@ from clip_unlearn.models.layers import (
     updatable_layers,
     visual_family,
 )
+from clip_unlearn.models.numerics import flushed_denormals
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.progress import OnProgress, Progress, ignore
 from clip_unlearn.synthesis.sets import ForgetSet
@@ -276,6 +277,7 @@ class _Descent:
             classifier = last_tried[1]
         return classifier
 
+    @flushed_denormals()
     def _gradients(
         self, noise_std: float, generator: torch.Generator
     ) -> tuple[float, dict[str, Tensor]]:

@@ -69,6 +69,7 @@ class Ascent:
     iterations: int
 
 
+_NOT_FINITE = "The model gives NaN or infinity during synthesis. Check the checkpoint."
 _MEMORY = 0.9  # of the running mean over views: about the latest ten
 _COMPACT_EVERY = 10
 
@@ -195,9 +196,7 @@ def ascend(
             + settings.diversity * _likeness(features, wanted).sum()
         )
         if not torch.isfinite(loss):
-            raise NonFiniteError(
-                "The model gives NaN or infinity during synthesis. Check the checkpoint."
-            )
+            raise NonFiniteError(_NOT_FINITE)
         gradients = torch.autograd.grad(loss, levels)
         first = (logits.argmax(1) == wanted).float()
         sure = logits.detach().softmax(1).gather(1, wanted[:, None])[:, 0]
@@ -221,4 +220,6 @@ def ascend(
             rows = staying.to(device)
             levels, wanted, barred = [v[rows] for v in levels], wanted[rows], barred[rows]
             adam.keep(rows)
+    if not torch.isfinite(images).all():  # gradients may be NaN where the loss is not
+        raise NonFiniteError(_NOT_FINITE)
     return Ascent(images, probability, recognised, step)

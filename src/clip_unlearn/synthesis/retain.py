@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from clip_unlearn.errors import InputError
-from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.clip import ClipModel, weights_sha256
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.progress import OnProgress, Progress, ignore
 from clip_unlearn.runs import write_bytes
@@ -156,19 +156,29 @@ def load_retain_set(
         size = model.preprocess.size
         return RetainSet(torch.zeros(0, 3, size, size), torch.zeros(0, dtype=torch.long), ())
     kept = classifier.subset(near)
-    digest = _digest(near)
-    cached = cache_folder() / f"{model.provenance.root_sha256[:16]}-{digest}.zip"
-    if (known := _cached(cached)) is not None:
-        return known.without(forgotten)
+    places = _cache_files(model, near)
+    for place in places:
+        if (known := _cached(place)) is not None:
+            return known.without(forgotten)
     generator = torch.Generator().manual_seed(0)  # one set a model, whoever asks first
     made = synthesize_retain_set(model, kept, generator=generator, on_progress=on_progress)
     data = encode_retain_set(made)
     found = decode_retain_set(data).without(forgotten)
     try:
-        write_bytes(cached, data)
+        write_bytes(places[-1], data)
     except InputError:  # a cache that can't be written must not cost the run
-        return replace(found, warnings=(_NOT_CACHED.format(folder=cached.parent),))
+        return replace(found, warnings=(_NOT_CACHED.format(folder=cache_folder()),))
     return found
+
+
+def _cache_files(model: ClipModel, names: Sequence[str]) -> list[Path]:
+    """Where the set may be: what the root made and, of an edited model, what it made itself."""
+    parts = [*names, repr(RETAIN_ASCENT)]
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+    makers = [model.provenance.root_sha256]
+    if model.provenance.forgotten:
+        makers.append(weights_sha256(model.network))
+    return [cache_folder() / f"{maker[:16]}-{digest}.zip" for maker in makers]
 
 
 def _cached(path: Path) -> RetainSet | None:
@@ -198,10 +208,6 @@ def shipped_counts(model: ClipModel) -> tuple[int, int] | None:
 def shipped_file(model: ClipModel) -> Traversable:
     """Where the set of a model's root is, if it ships with the package."""
     return SHIPPED / f"{model.provenance.root_sha256[:16]}.zip"
-
-
-def _digest(names: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(names).encode()).hexdigest()[:12]
 
 
 def nearest_classes(
