@@ -2,33 +2,48 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 import torch
+from tests.conftest import COLOURS
+from torch.nn import functional as F
 
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.jit import JustInTime
 from clip_unlearn.methods.zero_shot_task import image_encoder_parameters
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.layers import gradients_for
+from clip_unlearn.models.zero_shot import build_classifier
 
 Trained = Callable[[str], ClipModel]
 Pictures = Callable[[str, int], torch.Tensor]
 
 
+@pytest.mark.parametrize("on_logits", [False, True])
 def test_the_loss_is_that_of_a_plain_loop(
-    trained_model: Trained, colour_pictures: Pictures
+    trained_model: Trained, colour_pictures: Pictures, on_logits: bool
 ) -> None:
     model, pixels = trained_model("resnet"), colour_pictures("red", 3)
     method = JustInTime(noise_std=0.3, num_perturbations=4)
     images = model.preprocess.normalize(pixels)
+    text = build_classifier(model, list(COLOURS), ["{}"]) if on_logits else None
+
+    def output(image: torch.Tensor) -> torch.Tensor:
+        features = model.network.encode_image(image[None])
+        if text is None:
+            return torch.as_tensor(features[0])
+        cosines = F.cosine_similarity(features, text.class_embeddings)
+        return torch.as_tensor(model.logit_scale * cosines)
+
     draws, total = torch.Generator().manual_seed(1), 0.0
     with torch.no_grad():
         for _ in range(4):
             noise = 0.3 * torch.randn(images.shape, generator=draws)
             for image, one in zip(images, noise, strict=True):
                 noisy = (image + one).clamp(images.min(), images.max())
-                clean, moved = (model.network.encode_image(x[None])[0] for x in (image, noisy))
+                clean, moved = output(image), output(noisy)
                 total += float((clean - moved).norm() / (image - noisy).norm()) / 4
-        found = method.loss(model, pixels, generator=torch.Generator().manual_seed(1))
+        draws = torch.Generator().manual_seed(1)
+        found = method.loss(model, pixels, text=text, generator=draws)
     torch.testing.assert_close(float(found), total, rtol=1e-4, atol=0)
 
 

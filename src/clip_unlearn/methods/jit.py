@@ -1,8 +1,8 @@
 """Just in time: smooth the image encoder around pictures of the class, and nothing else.
 
 Foster et al., Zero-Shot Machine Unlearning at Scale via Lipschitz Regularization (JiT, arXiv
-2402.01401). A picture and its noisy copies shall have the same features, measured by how far
-the copies lie away. The published method for CLIP, `lipschitz`, adds the text and a schedule.
+2402.01401). A picture and its noisy copies shall have the same output, measured by how far the
+copies lie away. The published method for CLIP, `lipschitz`, adds the text and a schedule.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+from torch.nn import functional as F
 
 from clip_unlearn.methods.base import UnlearnRequest, methods, preset_settings
 from clip_unlearn.methods.descent import take_steps
@@ -28,6 +29,7 @@ from clip_unlearn.methods.zero_shot_task import (
 )
 from clip_unlearn.models.clip import IMAGE_BATCH, ClipModel
 from clip_unlearn.models.edit import Edit
+from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.progress import OnProgress, ignore
 
 
@@ -47,12 +49,13 @@ class JustInTime:
         batch_size: pictures a step.
         forget_threshold: stop once this share of the pictures is recognised, in [0, 1]; None takes
             all passes.
+        on_logits: smooth what the classifier says, as the paper does; else the image feature
+            before normalisation, as the method for CLIP that builds on it does.
 
     Note:
-        The paper's output is the classifier's; here it is the image feature before normalisation,
-        as in the method for CLIP that builds on it. `paper` has the published settings for
-        convolutional networks and whole classes, `paper_vit` those for transformers. Their learning
-        rates belong to the output's scale: the default shortens gradients instead, and stops.
+        `paper` has the published settings for convolutional networks and whole classes, `paper_vit`
+        those for transformers. Their learning rates belong to their classifiers' scale: the default
+        shortens gradients instead, and stops.
     """
 
     noise_std: float = 0.1
@@ -62,6 +65,7 @@ class JustInTime:
     epochs: int = 50
     batch_size: int = 64
     forget_threshold: float | None = 0.1
+    on_logits: bool = False
 
     name: ClassVar[str] = "jit"
     data_seen: ClassVar[tuple[str, ...]] = ("forget",)
@@ -79,6 +83,7 @@ class JustInTime:
                 "epochs": 1,
                 "batch_size": 128,
                 "forget_threshold": None,
+                "on_logits": True,
             },
             "paper_vit": {
                 "noise_std": 0.8,
@@ -88,6 +93,7 @@ class JustInTime:
                 "epochs": 1,
                 "batch_size": 128,
                 "forget_threshold": None,
+                "on_logits": True,
             },
         }
     )
@@ -120,6 +126,7 @@ class JustInTime:
             NonFiniteError: if the loss is NaN or infinite.
         """
         task = ZeroShotTask.of(self, model, request)
+        text = task.known if self.on_logits else None
         batches = task.forget_batches(
             self.epochs, self.batch_size, threshold=self.forget_threshold, generator=generator
         )
@@ -127,7 +134,7 @@ class JustInTime:
         def train(parameters: Mapping[str, Parameter]) -> list[dict[str, Any]]:
             return take_steps(
                 torch.optim.SGD(parameters.values(), lr=self.learning_rate),
-                (self.loss(model, batch.images, generator=generator) for batch in batches),
+                (self.loss(model, b.images, text=text, generator=generator) for b in batches),
                 steps=self.epochs * num_batches(len(task.forget), self.batch_size),
                 stage="smoothing",
                 on_progress=on_progress,
@@ -136,15 +143,23 @@ class JustInTime:
 
         return trained_edit(self, task, image_encoder_parameters(model), train, generator=generator)
 
-    def loss(self, model: ClipModel, pixels: Tensor, *, generator: torch.Generator) -> Tensor:
+    def loss(
+        self,
+        model: ClipModel,
+        pixels: Tensor,
+        *,
+        text: ZeroShotClassifier | None = None,
+        generator: torch.Generator,
+    ) -> Tensor:
         """Mean over perturbations, sum over pictures, of `‖f(x) - f(x + e)‖ / ‖e‖`.
 
-        The perturbed features carry no gradient, and the sum `x + e` is kept in the batch's range,
+        The perturbed output carries no gradient, and the sum `x + e` is kept in the batch's range,
         as in the published code.
 
         Args:
             model: as it is now.
             pixels: `(B, 3, S, S)`, in [0, 1], not normalised.
+            text: the classifier whose logits are the output; the feature is, without it.
             generator: on the CPU.
         """
         images = model.preprocess.normalize(pixels.to(model.device))
@@ -153,6 +168,11 @@ class JustInTime:
             model, images, noise, perturbation_batch=IMAGE_BATCH
         )
         features: Tensor = model.network.encode_image(images)
+        if text is not None:
+            scale = model.logit_scale
+            features, perturbed = (
+                text.logits(F.normalize(f, dim=-1), scale) for f in (features, perturbed)
+            )
         moved = (features - perturbed).norm(dim=2)
         loss: Tensor = (moved / distances).mean(0).sum()
         return loss
