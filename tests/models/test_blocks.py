@@ -10,14 +10,15 @@ from open_clip.modified_resnet import ModifiedResNet
 from torch import Tensor, nn
 
 from clip_unlearn.models.blocks import (
+    attended,
+    attended_at_end,
     encode_image_resnet,
     encode_image_vit,
     encode_text,
     pool_attention,
-    run_at_end,
     run_block,
     run_bottleneck,
-    run_last_block,
+    run_mlp,
 )
 from clip_unlearn.training.train import build_clip
 
@@ -92,15 +93,16 @@ def test_one_token_of_a_block_is_what_the_whole_block_gives_there(
     mask = network.attn_mask[:7, :7] if hidden else None
     wanted = block(x, attn_mask=mask)[torch.arange(3), ends]
     own = x[torch.arange(3), ends]
-    found = run_at_end(block, x, ends) if hidden else run_last_block(block, x, own)
-    close(found, wanted)
+    found = attended_at_end(block, x, ends) if hidden else attended(block, x, own)
+    close(run_mlp(block, found), wanted)
 
 
 def test_gradients_at_one_token_are_those_of_the_whole_block(network: CLIP) -> None:
     block = network.transformer.resblocks[0]
     x = torch.randn(3, 7, 16, generator=torch.Generator().manual_seed(7), requires_grad=True)
     parameters = [x, *block.requires_grad_(True).parameters()]
-    losses = run_last_block(block, x, x[:, 0]).square().sum(), block(x)[:, 0].square().sum()
+    own = run_mlp(block, attended(block, x, x[:, 0]))
+    losses = own.square().sum(), block(x)[:, 0].square().sum()
     found, wanted = (torch.autograd.grad(loss, parameters) for loss in losses)
     block.requires_grad_(False)
     for one, other in zip(found, wanted, strict=True):

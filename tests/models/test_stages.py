@@ -58,7 +58,7 @@ def test_both_parts_together_are_the_image_encoder(network: CLIP, blocks: int) -
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 9])
+@pytest.mark.parametrize("blocks", [0, 1, 2, 9])
 def test_layers_are_exactly_the_image_encoders_tensors_above_the_cut_without_batch_norm(
     network: CLIP, blocks: int
 ) -> None:
@@ -69,13 +69,22 @@ def test_layers_are_exactly_the_image_encoders_tensors_above_the_cut_without_bat
 
 
 def test_more_blocks_move_more_and_the_trunk_depends_on_none_of_them(network: CLIP) -> None:
-    one, two = (cut_image_encoder(network, blocks=blocks) for blocks in (1, 2))
-    assert set(one.layers) < set(two.layers)
+    none, one, two = (cut_image_encoder(network, blocks=blocks) for blocks in (0, 1, 2))
+    assert set(none.layers) <= set(one.layers) < set(two.layers)
     network.zero_grad(set_to_none=True)
     two.trunk(images_for(network)).sum().backward()
     moved = {name for name, value in network.named_parameters() if value.grad is not None}
     assert moved
     assert not moved & set(two.layers)
+
+
+def test_after_the_last_attention_a_vit_is_its_mlp_and_head_on_one_token() -> None:
+    config = tiny_config("vit")
+    network = randomised(build_network(config)).requires_grad_(True)
+    encoder = cut_image_encoder(network, blocks=0)
+    assert encoder.trunk(images_for(network)).shape == (3, config["vision_cfg"]["width"])
+    assert not any("attn" in name or "ln_1" in name for name in encoder.layers)
+    assert {"visual.proj", "visual.ln_post.weight"} < set(encoder.layers)
 
 
 def test_a_tower_of_another_kind_is_all_upper_part() -> None:
@@ -96,7 +105,7 @@ def test_both_parts_together_are_the_text_encoder(network: CLIP, blocks: int) ->
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("blocks", [1, 2, 9])
+@pytest.mark.parametrize("blocks", [0, 1, 2, 9])
 def test_text_layers_are_the_blocks_above_the_cut_and_not_the_head(
     network: CLIP, blocks: int
 ) -> None:
@@ -108,9 +117,12 @@ def test_text_layers_are_the_blocks_above_the_cut_and_not_the_head(
     assert set(encoder.layers) == names - head
 
 
-def test_rows_of_the_trunk_can_be_picked_and_shorter_prompts_go_through_it(network: CLIP) -> None:
+@pytest.mark.parametrize("blocks", [0, 1])
+def test_rows_of_the_trunk_can_be_picked_and_shorter_prompts_go_through_it(
+    network: CLIP, blocks: int
+) -> None:
     tokens = tokens_of(PROMPTS)
-    encoder = cut_text_encoder(network, tokens)
+    encoder = cut_text_encoder(network, tokens, blocks=blocks)
     with torch.no_grad():
         wanted = network.encode_text(tokens)
         packed = encoder.trunk(tokens)

@@ -83,7 +83,7 @@ class GateDistillation(GateSettings):
         known = known_classes(model, request)
         tokens = prompt_tokens(model, known.classnames, request.forget_classes)
         image = cut_image_encoder(model.network, blocks=self.blocks)
-        text = cut_text_encoder(model.network, tokens)
+        text = cut_text_encoder(model.network, tokens, blocks=0)
         names = (*image.layers, *text.layers)
         parameters = {name: model.network.get_parameter(name) for name in names}
         originals = OriginalValues(parameters)

@@ -40,9 +40,10 @@ class GateSettings:
     """Hyper-parameters of gate distillation.
 
     Attributes:
-        blocks: how much of the image encoder may change: of a ViT the last transformer block, of a
-            ResNet the attention pool; with 2, what is below it as well, which fits the synthetic
-            pictures more closely and carries over to real ones less.
+        blocks: how much of the image encoder may change: of a ViT what comes after its last
+            attention, of a ResNet the attention pool; with 1, all of a ViT's last block, with 2,
+            what is below it as well. More fits the synthetic pictures more closely, carries over to
+            real ones less, and costs more.
         retain_images: pictures of each class to keep that are used at most, out of a larger set.
         retain_views: random views of each of them; 2 to 8.
         near_classes: how many classes, those whose text is nearest, are shown better than the rest.
@@ -53,13 +54,15 @@ class GateSettings:
         mixes: blends of each picture of the class with others; 0 to 4.
         margin: how far below the runner-up the class is pushed, in logits. Raising it forgets more
             surely and harms near classes more; 2 to 6.
-        overshoot: how much of its lead is added to that; 0 to 4. What is learnt on synthetic
+        overshoot: how much of its lead is added to that; 0 to 6. What is learnt on synthetic
             pictures carries over to real ones in part.
         steps: of the image side, in a round.
         rounds: the most rounds, each from where the last one ended, until enough is forgotten.
-        learning_rate: of Adam in the image encoder; 5e-4 to 3e-3.
-        batch_size: activations a step.
-        forget_share: of them, how many are of the class or its blends.
+        learning_rate: of Adam in the image encoder; 5e-4 to 2e-3. Raising it keeps less of all else.
+        batch_size: activations a step; 64 to 512. Fewer move a ResNet's pool more and a ViT less
+            surely.
+        forget_share: of them, how many are of the class or its blends. Raising it keeps less of all
+            else; 0.05 to 0.25.
         near_share: of the others, how many are of the pictures that come closest to the class.
         logit_weight: weight of the error in the logits beside that in the features.
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
@@ -74,7 +77,7 @@ class GateSettings:
             rounds end, in [0, 1].
     """
 
-    blocks: int = 1
+    blocks: int = 0
     retain_images: int = 8
     retain_views: int = 2
     near_classes: int = 32
@@ -83,19 +86,19 @@ class GateSettings:
     forget_views: int = 12
     mixes: int = 2
     margin: float = 3.5
-    overshoot: float = 2.5
+    overshoot: float = 4.0
     steps: int = 300
     rounds: int = 2
-    learning_rate: float = 2e-3
-    batch_size: int = 512
-    forget_share: float = 0.25
+    learning_rate: float = 1e-3
+    batch_size: int = 256
+    forget_share: float = 0.1
     near_share: float = 0.5
     logit_weight: float = 10.0
     num_layers: int | None = None
-    text_steps: int = 150
+    text_steps: int = 300
     text_push: float = 1.0
     text_logit_weight: float = 0.0
-    text_learning_rate: float = 2e-4
+    text_learning_rate: float = 1e-3
     forget_threshold: float = 0.05
 
 

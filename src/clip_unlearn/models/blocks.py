@@ -33,14 +33,19 @@ def run_block(block: ResidualAttentionBlock, x: Tensor, mask: Tensor | None = No
         logits = logits + mask
     mixed = (logits.softmax(-1).to(value.dtype) @ value).transpose(1, 2)
     x = x + block.ls_1(attention.out_proj(mixed.reshape(batch, length, width)))
-    x = x + block.ls_2(block.mlp(block.ln_2(x)))
-    return x
+    return run_mlp(block, x)
 
 
-def run_last_block(
+def run_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
+    """What a block makes of each token `(..., W)` once it has attended."""
+    found: Tensor = x + block.ls_2(block.mlp(block.ln_2(x)))
+    return found
+
+
+def attended(
     block: ResidualAttentionBlock, x: Tensor, own: Tensor, hidden: Tensor | None = None
 ) -> Tensor:
-    """A block's output `(B, W)` at one token of each sequence, the only one that features are of.
+    """One token of each sequence after a block's attention, `(B, W)`, before `run_mlp`.
 
     Args:
         block: open_clip's, batch first.
@@ -55,9 +60,8 @@ def run_last_block(
     mixed = attend_once(
         query, block.ln_1(x), weights[1], weights[2], heads=attention.num_heads, hidden=hidden
     )
-    own = own + block.ls_1(attention.out_proj(mixed + value_bias))
-    own = own + block.ls_2(block.mlp(block.ln_2(own)))
-    return own
+    found: Tensor = own + block.ls_1(attention.out_proj(mixed + value_bias))
+    return found
 
 
 def attend_once(
@@ -161,9 +165,17 @@ def encode_image_vit(visual: VisionTransformer, images: Tensor) -> Tensor:
 def pooled_features(visual: VisionTransformer, last: ResidualAttentionBlock, x: Tensor) -> Tensor:
     """Image features `(B, D)`, not normalised, from the input `(B, L, W)` of a ViT's last block."""
     if visual.attn_pool is None and visual.pool_type == "tok":
-        pooled = visual.ln_post(run_last_block(last, x, x[:, 0]))
-    else:
-        pooled, _ = visual._pool(run_block(last, x))
+        return token_features(visual, last, attended(last, x, x[:, 0]))
+    pooled, _ = visual._pool(run_block(last, x))
+    return _projected(visual, pooled)
+
+
+def token_features(visual: VisionTransformer, last: ResidualAttentionBlock, own: Tensor) -> Tensor:
+    """Image features `(B, D)`, not normalised, from the class token `(B, W)` that has attended."""
+    return _projected(visual, visual.ln_post(run_mlp(last, own)))
+
+
+def _projected(visual: VisionTransformer, pooled: Tensor) -> Tensor:
     features: Tensor = pooled if visual.proj is None else pooled @ visual.proj
     return features
 
@@ -196,12 +208,13 @@ def encode_text(network: CLIP, tokens: Tensor) -> Tensor:
     *lower, last = network.transformer.resblocks
     for block in lower:
         x = run_block(block, x, mask)
-    features: Tensor = network.ln_final(run_at_end(last, x, ends)) @ network.text_projection
+    own = run_mlp(last, attended_at_end(last, x, ends))
+    features: Tensor = network.ln_final(own) @ network.text_projection
     return features
 
 
-def run_at_end(block: ResidualAttentionBlock, x: Tensor, ends: Tensor) -> Tensor:
-    """A causal block's output `(N, W)` at the end tokens.
+def attended_at_end(block: ResidualAttentionBlock, x: Tensor, ends: Tensor) -> Tensor:
+    """The end tokens after a causal block's attention, `(N, W)`, before `run_mlp`.
 
     Args:
         block: open_clip's, batch first.
@@ -210,4 +223,4 @@ def run_at_end(block: ResidualAttentionBlock, x: Tensor, ends: Tensor) -> Tensor
     """
     places = torch.arange(x.shape[1], device=x.device)
     own = x[torch.arange(len(x), device=x.device), ends]
-    return run_last_block(block, x, own, hidden=places > ends[:, None])
+    return attended(block, x, own, hidden=places > ends[:, None])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from open_clip.model import CLIP
@@ -15,14 +16,19 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from clip_unlearn.models.blocks import (
+    attended,
+    attended_at_end,
     is_plain,
     pool_attention,
     pooled_features,
-    run_at_end,
     run_block,
     run_bottleneck,
+    run_mlp,
+    token_features,
 )
 from clip_unlearn.models.text import prompt_length
+
+_VIT_HEAD = ("ln_post", "proj")
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,9 @@ def cut_image_encoder(network: CLIP, *, blocks: int = 1) -> CutEncoder:
     Args:
         network: open_clip's `CLIP`; takes images `(B, 3, H, W)` in CLIP's normalisation.
         blocks: how many are in the upper part: transformer blocks of a ViT; of a ResNet the
-            attention pool, and the stages below it. More can express more and cost more.
+            attention pool, and the stages below it. More can express more and cost more. With 0,
+            what comes after a ViT's last attention, if its features are of one token: its MLP and
+            the head.
 
     Note:
         A tower of another kind is not cut: its trunk changes nothing.
@@ -109,7 +117,10 @@ def _cut_resnet(visual: ModifiedResNet, blocks: int) -> CutEncoder:
 
 def _cut_vit(visual: VisionTransformer, blocks: int) -> CutEncoder:
     every = list(visual.transformer.resblocks)
-    first = max(0, len(every) - blocks)
+    head = tuple(f"visual.{n}" for n, _ in visual.named_parameters() if n.startswith(_VIT_HEAD))
+    if blocks < 1 and is_plain(visual) and visual.pool_type == "tok":
+        return _cut_vit_in_last(visual, head)
+    first = max(0, len(every) - max(1, blocks))
     lower, above = every[:first], every[first:]
     run = run_block if is_plain(visual) else _as_it_is
 
@@ -120,7 +131,7 @@ def _cut_vit(visual: VisionTransformer, blocks: int) -> CutEncoder:
         return x
 
     def upper(x: Tensor) -> Tensor:
-        if is_plain(visual) and above:
+        if is_plain(visual):
             for block in above[:-1]:
                 x = run_block(block, x)
             return pooled_features(visual, above[-1], x)
@@ -135,12 +146,25 @@ def _cut_vit(visual: VisionTransformer, blocks: int) -> CutEncoder:
         for number, block in enumerate(above, first)
         for name in _layers(f"visual.transformer.resblocks.{number}", block)
     ]
-    head = [n for n, _ in visual.named_parameters() if n.startswith(("ln_post", "proj"))]
-    return CutEncoder(trunk, upper, (*layers, *(f"visual.{name}" for name in head)))
+    return CutEncoder(trunk, upper, (*layers, *head))
 
 
-def _picked(x: Tensor, places: Tensor) -> Tensor:
-    return x[torch.arange(len(x), device=x.device), places]
+def _cut_vit_in_last(visual: VisionTransformer, head: tuple[str, ...]) -> CutEncoder:
+    *lower, last = visual.transformer.resblocks
+
+    def trunk(images: Tensor) -> Tensor:
+        x: Tensor = visual._embeds(images)
+        for block in lower:
+            x = run_block(block, x)
+        return attended(last, x, x[:, 0])
+
+    layers = _mlp_layers(f"visual.transformer.resblocks.{len(lower)}", last)
+    return CutEncoder(trunk, partial(token_features, visual, last), (*layers, *head))
+
+
+def _mlp_layers(prefix: str, block: nn.Module) -> tuple[str, ...]:
+    parts = ("ln_2", "mlp", "ls_2")
+    return tuple(n for p in parts for n in _layers(f"{prefix}.{p}", block.get_submodule(p)))
 
 
 def _as_it_is(block: nn.Module, x: Tensor) -> Tensor:
@@ -151,41 +175,55 @@ def _as_it_is(block: nn.Module, x: Tensor) -> Tensor:
 def cut_text_encoder(network: CLIP, tokens: Tensor, *, blocks: int = 1) -> CutEncoder:
     """The text encoder for prompts no longer than the given ones, cut below its last blocks.
 
-    The trunk gives activations of all tokens up to the longest prompt's end, with the end's place
-    in the last column, so that rows can be picked from them: `(N, L, W + 1)`.
-
     Args:
         network: with causal attention, pooling the end token.
         tokens: `(N, L)` token ids, of which the longest prompt decides where is cut.
-        blocks: how many transformer blocks are in the upper part.
+        blocks: how many transformer blocks are in the upper part; the trunk then gives activations
+            of all tokens up to the longest prompt's end, with the end's place in the last column,
+            so that rows can be picked from them: `(N, L, W + 1)`. With 0, the last block's MLP:
+            the trunk gives the end token alone, `(N, W)`.
     """
     length = prompt_length(tokens)
     every = list(network.transformer.resblocks)
-    first = max(0, len(every) - blocks)
+    in_last = blocks < 1 and is_plain(network)
+    first = max(0, len(every) - max(1, blocks))
     lower, above = every[:first], every[first:]
     mask = network.attn_mask[:length, :length]
 
-    def trunk(ids: Tensor) -> Tensor:
-        x = network.token_embedding(ids[:, :length]) + network.positional_embedding[:length]
+    def below(ids: Tensor) -> Tensor:
+        x: Tensor = network.token_embedding(ids[:, :length])
+        x = x + network.positional_embedding[:length]
         for block in lower:
             x = block(x, attn_mask=mask)
-        end = ids.argmax(-1)[:, None, None].expand(-1, length, 1)
-        return torch.cat([x, end.to(x.dtype)], -1)
+        return x
 
-    def upper(packed: Tensor) -> Tensor:
+    def trunk(ids: Tensor) -> Tensor:
+        x, end = below(ids), ids.argmax(-1)
+        if in_last:
+            return attended_at_end(above[0], x, end)
+        places = end[:, None, None].expand(-1, length, 1)
+        return torch.cat([x, places.to(x.dtype)], -1)
+
+    def pooled(packed: Tensor) -> Tensor:
         x, end = packed[..., :-1], packed[:, 0, -1].long()
         at_once = above[-1:] if is_plain(network) else []  # the end token alone
         for block in above[: len(above) - len(at_once)]:
             x = block(x, attn_mask=mask)
-        pooled = run_at_end(at_once[0], x, end) if at_once else _picked(x, end)
-        x = network.ln_final(pooled)
+        if at_once:
+            return run_mlp(at_once[0], attended_at_end(at_once[0], x, end))
+        return x[torch.arange(len(x), device=x.device), end]
+
+    def upper(activations: Tensor) -> Tensor:
+        own = run_mlp(above[0], activations) if in_last else pooled(activations)
+        x = network.ln_final(own)
         projection = network.text_projection
         features: Tensor = projection(x) if isinstance(projection, nn.Linear) else x @ projection
         return features
 
+    find = _mlp_layers if in_last else _layers
     layers = [
         name
         for number, block in enumerate(above, first)
-        for name in _layers(f"transformer.resblocks.{number}", block)
+        for name in find(f"transformer.resblocks.{number}", block)
     ]
     return CutEncoder(trunk, upper, tuple(layers))

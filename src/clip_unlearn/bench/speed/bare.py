@@ -167,7 +167,7 @@ class GatePasses:
         self._own_prompts = len(TEMPLATES) * len(forget_sets)
         self._image = cut_image_encoder(model.network, blocks=settings.blocks)
         self._trunk = frozen_trunk(model, blocks=settings.blocks)
-        self._text = cut_text_encoder(model.network, self._tokens)
+        self._text = cut_text_encoder(model.network, self._tokens, blocks=0)
         near, far = shown_pictures(settings, request.retain_set, known, request.forget_classes)
         own = sum(len(forget_set.images) for forget_set in forget_sets)
         self._views = (
