@@ -171,6 +171,8 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     "near classes as others": {"near_classes": 0},
                     "near pictures as others": {"near_share": 0.0},
                     "two pictures to keep": {"retain_images": 2, "near_images": 2},
+                    "a quarter of the class": {"forget_share": 0.25},
+                    "whole last block": {"blocks": 1},
                     "layer below as well": {"blocks": 2},
                     "four tensors": {"num_layers": 4},
                 }
@@ -185,8 +187,8 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                         "margin": margin,
                         "overshoot": overshoot,
                     }
-                    for margin in (3.0, 3.5, 4.0)
-                    for overshoot in (1.5, 2.0, 2.5)
+                    for margin in (2.5, 3.5, 4.5)
+                    for overshoot in (2.0, 4.0, 6.0)
                 }
             ),
             "gate",
@@ -198,10 +200,26 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     **{
                         f"push {push:g}, {steps} steps": {"text_push": push, "text_steps": steps}
                         for push in (0.3, 1.0, 3.0)
-                        for steps in (75, 150, 300)
+                        for steps in (150, 300, 600)
                     },
                     "held in logits": {"text_logit_weight": 10.0},
-                    "held in logits, 300 steps": {"text_logit_weight": 10.0, "text_steps": 300},
+                    "half the rate": {"text_learning_rate": 5e-4},
+                }
+            ),
+            "gate",
+        ),
+        "steps": Ablation(
+            "steps of the gate's image side",
+            _settings(
+                {
+                    f"{steps} of {batch}, rate {rate:g}": {
+                        "steps": steps,
+                        "batch_size": batch,
+                        "learning_rate": rate,
+                    }
+                    for steps in (300, 600)
+                    for batch in (128, 256, 512)
+                    for rate in (1e-3, 2e-3)
                 }
             ),
             "gate",

@@ -35,7 +35,7 @@ Checkpoint = Annotated[
         help="Weights of an architecture: safetensors, a state dict, or OpenAI's .pt.",
     ),
 ]
-Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or mps.")]
+Device = Annotated[str, typer.Option(metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps.")]
 Classes = Annotated[
     str | None,
     typer.Option(

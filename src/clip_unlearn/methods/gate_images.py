@@ -58,7 +58,7 @@ class GateSettings:
             pictures carries over to real ones in part.
         steps: of the image side, in a round.
         rounds: the most rounds, each from where the last one ended, until enough is forgotten.
-        learning_rate: of Adam in the image encoder; 5e-4 to 2e-3. Raising it keeps less of all else.
+        learning_rate: of Adam in the image encoder; 5e-4 to 2e-3. Raising it keeps less of others.
         batch_size: activations a step; 64 to 512. Fewer move a ResNet's pool more and a ViT less
             surely.
         forget_share: of them, how many are of the class or its blends. Raising it keeps less of all
