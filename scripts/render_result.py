@@ -25,7 +25,7 @@ from clip_unlearn.runs import write_bytes
 
 SYNTHETIC = 8
 NEIGHBOURS = 5
-FORGOTTEN, KEPT = "#b3261e", "#1b5e20"
+FORGOTTEN, KEPT, NEVER_KNOWN = "#b3261e", "#1b5e20", "#5f6368"
 
 
 def named(model: ClipModel, images: np.ndarray, classnames: tuple[str, ...]) -> list[str]:
@@ -75,7 +75,7 @@ def main() -> None:
     ):
         panel.imshow(image)
         panel.axis("off")
-        colour = FORGOTTEN if true == name else KEPT
+        colour = FORGOTTEN if true == name else KEPT if now == true else NEVER_KNOWN
         panel.set_title(f"{was}\n→ {now}", fontsize=7, color=colour, y=-0.45)
     file = io.BytesIO()
     figure.savefig(file, dpi=110, metadata={"Software": None})
