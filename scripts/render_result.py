@@ -25,7 +25,16 @@ from clip_unlearn.runs import write_bytes
 
 SYNTHETIC = 8
 NEIGHBOURS = 5
-FORGOTTEN, KEPT, NEVER_KNOWN = "#b3261e", "#1b5e20", "#5f6368"
+FORGOTTEN, KEPT, LOST, NEVER_KNOWN = "#b3261e", "#1b5e20", "#e37400", "#5f6368"
+
+
+def colour_of(was: str, now: str, true: str, forgotten: str) -> str:
+    """What became of a picture, at a glance."""
+    if true == forgotten:
+        return FORGOTTEN
+    if now == true:
+        return KEPT
+    return LOST if was == true else NEVER_KNOWN
 
 
 def named(model: ClipModel, images: np.ndarray, classnames: tuple[str, ...]) -> list[str]:
@@ -75,7 +84,7 @@ def main() -> None:
     ):
         panel.imshow(image)
         panel.axis("off")
-        colour = FORGOTTEN if true == name else KEPT if now == true else NEVER_KNOWN
+        colour = colour_of(was, now, true, name)
         panel.set_title(f"{was}\n→ {now}", fontsize=7, color=colour, y=-0.45)
     file = io.BytesIO()
     figure.savefig(file, dpi=110, metadata={"Software": None})

@@ -23,7 +23,7 @@ def test_in_float32_it_gives_the_encoders_own_features(trained_model: Trained, k
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("blocks", [1, 2])
+@pytest.mark.parametrize("blocks", [0, 1, 2])
 def test_a_frozen_trunk_gives_the_cut_encoders_own_activations(
     trained_model: Trained, kind: str, blocks: int
 ) -> None:

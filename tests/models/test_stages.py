@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from open_clip.model import CLIP
@@ -85,6 +87,36 @@ def test_after_the_last_attention_a_vit_is_its_mlp_and_head_on_one_token() -> No
     assert encoder.trunk(images_for(network)).shape == (3, config["vision_cfg"]["width"])
     assert not any("attn" in name or "ln_1" in name for name in encoder.layers)
     assert {"visual.proj", "visual.ln_post.weight"} < set(encoder.layers)
+
+
+@pytest.mark.parametrize("change", ["scaled", "average", "custom", "linear"])
+@pytest.mark.parametrize("blocks", [0, 1])
+def test_encoders_of_other_makes_are_cut_as_well(change: str, blocks: int) -> None:
+    config = tiny_config("vit")
+    config["text_cfg"]["layers"] = config["vision_cfg"]["layers"] = DEPTH
+    vision: dict[str, Any] = {
+        "scaled": {"ls_init_value": 0.3},
+        "average": {"pool_type": "avg"},
+        "custom": {"scale_fc": True},
+    }
+    text: dict[str, Any] = {
+        "scaled": {"ls_init_value": 0.3},
+        "custom": {"scale_fc": True},
+        "linear": {"proj_bias": True},
+    }
+    config["vision_cfg"] |= vision.get(change, {})
+    config["text_cfg"] |= text.get(change, {})
+    network = randomised(build_network(config)).requires_grad_(True)
+    images, tokens = images_for(network), tokens_of(PROMPTS)
+    for encoder, given, encode, own in (
+        (cut_image_encoder(network, blocks=blocks), images, network.encode_image, "visual."),
+        (cut_text_encoder(network, tokens, blocks=blocks), tokens, network.encode_text, ""),
+    ):
+        activations = encoder.trunk(given)
+        torch.testing.assert_close(encoder.upper(activations), encode(given), atol=1e-5, rtol=1e-5)
+        names = reached(network, encoder, activations)
+        assert set(encoder.layers) <= names
+        assert all(name.startswith(own) for name in encoder.layers)
 
 
 def test_a_tower_of_another_kind_is_all_upper_part() -> None:

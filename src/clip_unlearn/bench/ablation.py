@@ -172,7 +172,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     "near pictures as others": {"near_share": 0.0},
                     "two pictures to keep": {"retain_images": 2, "near_images": 2},
                     "a quarter of the class": {"forget_share": 0.25},
-                    "whole last block": {"blocks": 1},
+                    "a ViT's whole last block": {"blocks": 1},
                     "layer below as well": {"blocks": 2},
                     "four tensors": {"num_layers": 4},
                 }

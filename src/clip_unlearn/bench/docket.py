@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clip_unlearn.audit.base import Attack
-from clip_unlearn.audit.prepare import build_context
-from clip_unlearn.audit.run import choose_attacks, run_attacks
-from clip_unlearn.audit.verdict import overall
+from clip_unlearn.audit.run import choose_attacks
 from clip_unlearn.bench.code import CodeHashes
 from clip_unlearn.bench.entrants import Entrant, folder_of, label_of
 from clip_unlearn.bench.fakes import KINDS, Fake
@@ -19,6 +17,7 @@ from clip_unlearn.bench.oracle import Oracle
 from clip_unlearn.bench.requests import class_requests, refuse_clashes
 from clip_unlearn.bench.store import CELLS, model_slug, read_row
 from clip_unlearn.errors import InputError
+from clip_unlearn.pipeline.inspect import audit_models
 from clip_unlearn.pipeline.request import Job, slug
 
 Defendant = Entrant | Fake
@@ -143,9 +142,9 @@ def plan(docket: Docket, folder: Path) -> Iterator[Hearing]:
 
 
 def _asking(chosen: Sequence[Attack], code: CodeHashes) -> list[Any]:
-    """What the figures rest on; an audit without pictures makes some, which none of these does."""
+    """What the figures rest on: how pictures are made where there are none is no part of it."""
     settings = [[attack.name, asdict(attack)] for attack in chosen]  # type: ignore[call-overload]
-    judging = code.of(build_context, run_attacks, overall, *(type(attack) for attack in chosen))
+    judging = code.of(audit_models, *(type(attack) for attack in chosen))
     return [settings, judging]
 
 

@@ -1,8 +1,8 @@
 """Gate distillation: teach both encoders to stop short of the class, and change nothing else.
 
 The target of every picture, of the class or not, is a function of the original's own features
-(`gate_targets`); the last stage of the image encoder learns that function on activations that are
-computed once (`gate_images`). The text encoder's last block moves the class's prompts until no
+(`gate_targets`); the last layers of the image encoder learn that function on activations that are
+computed once (`gate_images`). The text encoder's last MLP moves the class's prompts until no
 picture is nearest to them, and holds all other prompts where they were (`gate_text`).
 """
 

@@ -41,8 +41,9 @@ class GateSettings:
 
     Attributes:
         blocks: how much of the image encoder may change: of a ViT what comes after its last
-            attention, of a ResNet the attention pool; with 1, all of a ViT's last block, with 2,
-            what is below it as well. More fits the synthetic pictures more closely, carries over to
+            attention, of a ResNet the attention pool; with 1, all of a ViT's last block, as with 0
+            where features are not of one token or blocks are not open_clip's plain ones; with 2,
+            what is below as well. More fits the synthetic pictures more closely, carries over to
             real ones less, and costs more.
         retain_images: pictures of each class to keep that are used at most, out of a larger set.
         retain_views: random views of each of them; 2 to 8.
@@ -56,23 +57,23 @@ class GateSettings:
             surely and harms near classes more; 2 to 6.
         overshoot: how much of its lead is added to that; 0 to 6. What is learnt on synthetic
             pictures carries over to real ones in part.
-        steps: of the image side, in a round.
+        steps: of the image side, in a round; 100 to 600.
         rounds: the most rounds, each from where the last one ended, until enough is forgotten.
         learning_rate: of Adam in the image encoder; 5e-4 to 2e-3. Raising it keeps less of others.
-        batch_size: activations a step; 64 to 512. Fewer move a ResNet's pool more and a ViT less
-            surely.
+        batch_size: activations a step; 64 to 512. Raising it costs proportionally more, and keeps
+            more in a ViT.
         forget_share: of them, how many are of the class or its blends. Raising it keeps less of all
             else; 0.05 to 0.25.
         near_share: of the others, how many are of the pictures that come closest to the class.
         logit_weight: weight of the error in the logits beside that in the features.
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
             gradient; None moves all of the upper part.
-        text_steps: of the text side.
+        text_steps: of the text side; 150 to 600.
         text_push: weight of moving the class's prompts beside that of holding all others. Raising
-            it forgets more surely in the text encoder and harms near classes more; 1 to 20.
+            it forgets more surely in the text encoder and harms near classes more; 0.3 to 3.
         text_logit_weight: weight of what other prompts' logits of the pictures change by, beside
             the change of their features; 0 to 30.
-        text_learning_rate: of Adam in the text encoder.
+        text_learning_rate: of Adam in the text encoder; 5e-4 to 1e-3.
         forget_threshold: share of held-out views still recognised by the original's text at which
             rounds end, in [0, 1].
     """

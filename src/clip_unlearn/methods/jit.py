@@ -43,7 +43,7 @@ class JustInTime:
             surrounding and harms other classes more; 0.1 to 1.
         num_perturbations: of each picture a step. More give a steadier gradient for proportionally
             more time; 10 to 25.
-        learning_rate: by the scale of the features; 1e-4 to 1.
+        learning_rate: by the scale of the output; 1e-4 to 2.
         max_norm: gradients are shortened to this length; None leaves them.
         epochs: the most passes over the pictures.
         batch_size: pictures a step.
@@ -167,12 +167,12 @@ class JustInTime:
         perturbed, distances = encode_perturbed(
             model, images, noise, perturbation_batch=IMAGE_BATCH
         )
-        features: Tensor = model.network.encode_image(images)
+        output: Tensor = model.network.encode_image(images)
         if text is not None:
             scale = model.logit_scale
-            features, perturbed = (
-                text.logits(F.normalize(f, dim=-1), scale) for f in (features, perturbed)
+            output, perturbed = (
+                text.logits(F.normalize(found, dim=-1), scale) for found in (output, perturbed)
             )
-        moved = (features - perturbed).norm(dim=2)
+        moved = (output - perturbed).norm(dim=2)
         loss: Tensor = (moved / distances).mean(0).sum()
         return loss

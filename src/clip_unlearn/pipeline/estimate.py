@@ -14,6 +14,7 @@ from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.frozen import frozen_image_encoder
+from clip_unlearn.models.layers import visual_family
 from clip_unlearn.synthesis.catalog import Synthesizer
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
 from clip_unlearn.synthesis.pyramid import AscentSettings
@@ -25,7 +26,7 @@ _MOST_PROBED = 32
 _RETAIN_IMAGES_PER_CLASS = 2
 _STRAGGLERS = 0.1  # of the steps after the first at which an image may leave: few images take more
 _FORWARD = 1 / 3  # of a forward and backward pass
-_UPPER = 1 / 4  # of a forward pass: a step in the last block, where a gate is fitted
+_UPPER = {"resnet": 1 / 4, "transformer": 1 / 50}  # of a forward pass: a step of a gate
 _COPIES = 4  # of the weights: themselves, gradients, and Adam's two
 
 
@@ -104,7 +105,8 @@ def estimate(
     kept = shipped or (made, made * _RETAIN_IMAGES_PER_CLASS)
     makes = (method.uses_retain_set or watched) and shipped is None
     images, synthesis = synthesis_cost(synthesizer)
-    costs = [synthesis, method_cost(method, images, *kept)]
+    upper = _UPPER[visual_family(model.network)]
+    costs = [synthesis, method_cost(method, images, *kept, upper=upper)]
     seconds = found.both * 2 * num_pictures * _FORWARD
     for cost, of_one in zip(costs, (found.lean, found.both), strict=True):
         if cost is not None:
@@ -142,7 +144,9 @@ def _expected_steps(ascent: AscentSettings) -> float:
     return least + _STRAGGLERS * (ascent.max_steps - least)
 
 
-def method_cost(method: Method, images: int, kept_classes: int, kept_images: int) -> Cost | None:
+def method_cost(
+    method: Method, images: int, kept_classes: int, kept_images: int, *, upper: float
+) -> Cost | None:
     """What a method costs a class, where that is known.
 
     Args:
@@ -150,6 +154,7 @@ def method_cost(method: Method, images: int, kept_classes: int, kept_images: int
         images: of the class.
         kept_classes: classes to keep that have images.
         kept_images: of all of them.
+        upper: what a step above the cut costs for each activation, in forward passes.
     """
     match method:
         case GateDistillation():
@@ -160,7 +165,7 @@ def method_cost(method: Method, images: int, kept_classes: int, kept_images: int
             views += far * method.retain_views
             views += images * (1 + method.mixes) * method.forget_views
             steps = method.rounds * method.steps * method.batch_size
-            return Cost(0, method.batch_size, views + steps * _UPPER)
+            return Cost(0, method.batch_size, views + steps * upper)
         case Lipschitz():
             each = images * (method.num_perturbations + 1)
             return Cost(each * method.max_steps, each)
