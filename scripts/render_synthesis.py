@@ -22,6 +22,7 @@ from clip_unlearn.runs import write_bytes
 
 MODELS = ("emoji-resnet", "emoji-vit")
 SHOWN = 4
+SIDE = 48
 GAP = 6  # white pixels between two kinds
 
 
@@ -43,7 +44,7 @@ def main() -> None:
     figure = Figure(figsize=(9, 0.8 * len(arguments.forget_class) + 0.4), layout="constrained")
     axes = figure.subplots(len(arguments.forget_class), 1, squeeze=False)[:, 0]
     for panel, name in zip(axes, arguments.forget_class, strict=True):
-        kinds = [benchmark.pictures([name], ["test"], size=48).images]
+        kinds = [benchmark.pictures([name], ["test"], size=SIDE).images]
         for model in MODELS:
             with tempfile.TemporaryDirectory() as folder:
                 job = SynthesizeJob(name, model=model, output=Path(folder) / "pictures")
