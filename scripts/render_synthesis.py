@@ -58,9 +58,9 @@ def main() -> None:
         panel.set_xticks([])
         panel.set_yticks([])
         panel.set_frame_on(False)
-    axes[0].set_title(
-        "real, never shown     |     made of emoji-resnet     |     made of emoji-vit"
-    )
+    for number, title in enumerate(("real, never shown", *(f"made of {m}" for m in MODELS))):
+        centre = number * (SHOWN * SIDE + GAP) + SHOWN * SIDE / 2
+        axes[0].text(centre, -6, title, ha="center", fontsize=9)
     file = io.BytesIO()
     figure.savefig(file, dpi=110, metadata={"Software": None})
     write_bytes(arguments.output, file.getvalue())
