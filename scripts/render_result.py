@@ -13,7 +13,6 @@ import io
 import tempfile
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -50,7 +49,6 @@ def main() -> None:
     parser.add_argument("forget_class")
     parser.add_argument("output", type=Path)
     arguments = parser.parse_args()
-    matplotlib.use("Agg")
     benchmark, name = load_emoji(), arguments.forget_class
     with tempfile.TemporaryDirectory() as folder:
         result = forget(ForgetJob(name, output=Path(folder) / "model"))

@@ -12,7 +12,6 @@ import io
 import tempfile
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -39,7 +38,6 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("forget_class", nargs="+")
     arguments = parser.parse_args()
-    matplotlib.use("Agg")
     benchmark = load_emoji()
     figure = Figure(figsize=(9, 0.8 * len(arguments.forget_class) + 0.4), layout="constrained")
     axes = figure.subplots(len(arguments.forget_class), 1, squeeze=False)[:, 0]

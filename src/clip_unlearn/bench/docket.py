@@ -142,7 +142,6 @@ def plan(docket: Docket, folder: Path) -> Iterator[Hearing]:
 
 
 def _asking(chosen: Sequence[Attack], code: CodeHashes) -> list[Any]:
-    """What the figures rest on: how pictures are made where there are none is no part of it."""
     settings = [[attack.name, asdict(attack)] for attack in chosen]  # type: ignore[call-overload]
     judging = code.of(audit_models, *(type(attack) for attack in chosen))
     return [settings, judging]

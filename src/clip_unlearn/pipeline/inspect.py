@@ -73,10 +73,7 @@ def inspect(job: AuditJob, setting: Setting | None, *, on_progress: OnProgress) 
     )
     if oracle is not None:
         _refuse_seen(oracle, job.forget_classes)
-    setting, doubts = _with_pictures(job, setting, original, on_progress=on_progress)
-    report = audit_models(
-        job, setting, defendants, oracle=oracle, doubts=doubts, on_progress=on_progress
-    )
+    report = audit_models(job, setting, defendants, oracle=oracle, on_progress=on_progress)
     if job.output is not None:
         with atomic_folder(Path(job.output), overwrite=job.overwrite) as folder:
             write_json(folder / REPORT_FILE, report.as_json())
@@ -89,7 +86,6 @@ def audit_models(
     models: Defendants,
     *,
     oracle: str | None,
-    doubts: Sequence[str] = (),
     memory: Memory | None = None,
     on_progress: OnProgress,
 ) -> AuditReport:
@@ -100,7 +96,6 @@ def audit_models(
         setting: task and pictures.
         models: before, after, and one that never saw the classes.
         oracle: what that one is called.
-        doubts: why the pictures can't be trusted, if they can't.
         memory: of earlier audits of the same original and oracle about the same classes.
         on_progress: is told of every attack.
 
@@ -112,9 +107,14 @@ def audit_models(
     clock, original, task = Clock(), models.original, setting.task
     models, notes = _without_itself(models, oracle)
     oracle = None if models.oracle is None else oracle
-    forget_classes = tuple(job.forget_classes)
+    forget_classes, source, doubts = tuple(job.forget_classes), setting.source, []
     classifier = build_classifier(original, task.classnames_for(forget_classes), task.templates)
-    refuse_unknown(original, task, classifier, setting.source, forget_classes)
+    refuse_unknown(original, task, classifier, source, forget_classes)
+    if isinstance(source, NoPictures):
+        source = made_pictures(
+            original, classifier, forget_classes, seed=job.seed, on_progress=on_progress
+        )
+        doubts.append(_MADE)
     gone = _gone(original, job.model_name)
     if models.oracle is not None and oracle is not None:
         gone |= _gone(models.oracle, oracle)
@@ -125,7 +125,7 @@ def audit_models(
         original,
         models.unlearned,
         models.oracle,
-        setting.source,
+        source,
         task,
         forget_classes,
         controls=setting.controls,
@@ -172,23 +172,6 @@ def audit_models(
     )
 
 
-def _with_pictures(
-    job: AuditJob, setting: Setting, original: ClipModel, *, on_progress: OnProgress
-) -> tuple[Setting, tuple[str, ...]]:
-    """The setting with synthetic pictures where there are no others, and the doubt that they bring.
-
-    Raises:
-        UnknownToModelError: if the original does not know a class.
-    """
-    if not isinstance(setting.source, NoPictures):
-        return setting, ()
-    task, names = setting.task, tuple(job.forget_classes)
-    classifier = build_classifier(original, task.classnames_for(names), task.templates)
-    refuse_unknown(original, task, classifier, setting.source, names)
-    made = made_pictures(original, classifier, names, seed=job.seed, on_progress=on_progress)
-    return replace(setting, source=made), (_MADE,)
-
-
 def _without_itself(models: Defendants, oracle: str | None) -> tuple[Defendants, list[str]]:
     """The models, an oracle that is on trial itself left out, with a line for each doubt about it.
 
@@ -229,10 +212,7 @@ def audit_forgotten(
         job.forget_classes, model=job.model, unlearned=job.output_folder(), seed=job.seed
     )
     models = Defendants(original, unlearned, never_saw)
-    setting, doubts = _with_pictures(asked, setting, original, on_progress=on_progress)
-    return audit_models(
-        asked, setting, models, oracle=oracle, doubts=doubts, on_progress=on_progress
-    )
+    return audit_models(asked, setting, models, oracle=oracle, on_progress=on_progress)
 
 
 def _load_original(job: AuditJob) -> ClipModel:
