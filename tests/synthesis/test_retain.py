@@ -173,6 +173,14 @@ def test_an_edited_model_makes_its_pictures_under_its_own_name(
     assert path.name.startswith(weights_sha256(edited.network)[:16])
 
 
+def test_other_templates_are_other_pictures(
+    filled_cache: Path, model: ClipModel, classifier: ZeroShotClassifier
+) -> None:
+    (path,) = filled_cache.iterdir()
+    load_retain_set(model, build_classifier(model, NAMES, ("a drawing of {}",)), ["red"])
+    assert set(filled_cache.iterdir()) > {path}
+
+
 def test_of_classes_that_are_not_wanted_no_pictures_are_made(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -43,7 +43,7 @@ def synthesize_retain_set(
     *,
     groups: Sequence[Sequence[str]] = (),
     images_per_class: int = 2,
-    ascent: AscentSettings = RETAIN_ASCENT,
+    ascent: AscentSettings,
     generator: torch.Generator,
     on_progress: OnProgress = ignore,
 ) -> RetainSet:
@@ -156,12 +156,14 @@ def load_retain_set(
         size = model.preprocess.size
         return RetainSet(torch.zeros(0, 3, size, size), torch.zeros(0, dtype=torch.long), ())
     kept = classifier.subset(near)
-    places = _cache_files(model, near)
+    places = _cache_files(model, kept)
     for place in places:
         if (known := _cached(place)) is not None:
             return known.without(forgotten)
     generator = torch.Generator().manual_seed(0)  # one set a model, whoever asks first
-    made = synthesize_retain_set(model, kept, generator=generator, on_progress=on_progress)
+    made = synthesize_retain_set(
+        model, kept, ascent=RETAIN_ASCENT, generator=generator, on_progress=on_progress
+    )
     data = encode_retain_set(made)
     found = decode_retain_set(data).without(forgotten)
     try:
@@ -171,9 +173,9 @@ def load_retain_set(
     return found
 
 
-def _cache_files(model: ClipModel, names: Sequence[str]) -> list[Path]:
+def _cache_files(model: ClipModel, kept: ZeroShotClassifier) -> list[Path]:
     """Where the set may be: what the root made and, of an edited model, what it made itself."""
-    parts = [*names, repr(RETAIN_ASCENT)]
+    parts = [*kept.classnames, *kept.templates, repr(RETAIN_ASCENT)]
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
     makers = [model.provenance.root_sha256]
     if model.provenance.forgotten:
