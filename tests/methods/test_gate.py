@@ -20,7 +20,7 @@ from clip_unlearn.synthesis.sets import ForgetSet, RetainSet
 
 NAMES = ("red", "green", "blue", "yellow", "black", "white")
 QUICK = GateDistillation(
-    steps=100,
+    steps=200,
     text_steps=60,
     retain_views=2,
     forget_views=4,
@@ -30,8 +30,10 @@ Pictures = Callable[[str, int], Tensor]
 Trained = Callable[[str], ClipModel]
 
 
-def requested(model: ClipModel, pictures: Pictures, *names: str) -> UnlearnRequest:
-    kept = [name for name in NAMES if name not in names]
+def requested(
+    model: ClipModel, pictures: Pictures, *names: str, gone: tuple[str, ...] = ()
+) -> UnlearnRequest:
+    kept = [name for name in NAMES if name not in (*names, *gone)]
     images = torch.cat([pictures(name, 8) for name in kept])
     labels = torch.arange(len(kept)).repeat_interleave(8)
     sets = tuple(ForgetSet(n, pictures(n, 8)[:6], pictures(n, 8)[6:]) for n in names)
@@ -90,6 +92,42 @@ def test_only_the_upper_parts_change(
     assert not any(".attn." in name for name in edit.tensors)
 
 
+def test_of_an_mlp_a_few_hidden_units_change_and_nothing_else(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("vit")
+    request = requested(model, colour_pictures, "red")
+    edit = QUICK.fit(model, request, generator=torch.Generator().manual_seed(0))
+    for path in ("visual.transformer", "transformer"):
+        blocks = model.network.get_submodule(path).resblocks
+        mlp = f"{path}.resblocks.{len(blocks) - 1}.mlp"
+        own = {name: value for name, value in edit.tensors.items() if name.startswith(mlp)}
+        into = own[f"{mlp}.c_fc.weight"] != model.network.get_parameter(f"{mlp}.c_fc.weight")
+        out = own[f"{mlp}.c_proj.weight"] != model.network.get_parameter(f"{mlp}.c_proj.weight")
+        assert into.any(1).sum() == QUICK.units
+        assert torch.equal(into.any(1), out.any(0))
+    assert all(".mlp." in name for name in edit.tensors)
+
+
+@pytest.mark.parametrize("tower", ["resnet", "vit"])
+def test_an_earlier_class_stays_forgotten(
+    tower: str, trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model(tower)
+    text = build_classifier(model, NAMES)
+    first = QUICK.fit(
+        model, requested(model, colour_pictures, "red"), generator=torch.Generator().manual_seed(0)
+    )
+    with first.applied(model) as once:
+        request = requested(once, colour_pictures, "blue", gone=("red",))
+        second = QUICK.fit(once, request, generator=torch.Generator().manual_seed(1))
+        with second.applied(once):
+            assert share(model, colour_pictures, "red", text) <= 0.1
+            assert share(model, colour_pictures, "blue", text) <= 0.1
+            kept = [share(model, colour_pictures, name, text) for name in ("black", "white")]
+    assert min(kept) >= 0.8
+
+
 def test_with_num_layers_so_many_tensors_of_each_encoder_change(
     trained_model: Trained, colour_pictures: Pictures
 ) -> None:
@@ -141,6 +179,26 @@ def test_a_class_without_images_is_refused_by_name(
             dataclasses.replace(request, forget_sets=(none,)),
             generator=torch.Generator(),
         )
+
+
+def test_a_text_encoder_of_another_kind_is_refused(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("resnet")
+    request = requested(model, colour_pictures, "red")
+    model.network.text_pool_type = "last"
+    with pytest.raises(InputError, match="end token"):
+        QUICK.fit(model, request, generator=torch.Generator())
+
+
+def test_a_text_encoder_without_a_projection_is_cut_as_well(trained_model: Trained) -> None:
+    model = trained_model("resnet")
+    network, tokens = model.network, model.tokenizer(["a red", "some other blue"])
+    network.text_projection = None
+    text = cut_text_encoder(network, tokens, blocks=0)
+    with torch.no_grad():
+        found, wanted = text.upper(text.trunk(tokens)), network.encode_text(tokens)
+    torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 
 def test_the_forgotten_classes_come_first_in_every_template(trained_model: Trained) -> None:

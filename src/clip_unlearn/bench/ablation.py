@@ -171,7 +171,9 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     "near classes as others": {"near_classes": 0},
                     "near pictures as others": {"near_share": 0.0},
                     "two pictures to keep": {"retain_images": 2, "near_images": 2},
-                    "a quarter of the class": {"forget_share": 0.25},
+                    "a quarter of the class": {"forget_share": 0.25, "unit_forget_share": 0.25},
+                    "no units": {"units": 0},
+                    "no noise": {"unit_noise": 0.0},
                     "a ViT's whole last block": {"blocks": 1},
                     "layer below as well": {"blocks": 2},
                     "four tensors": {"num_layers": 4},
@@ -186,9 +188,21 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     f"margin {margin:g}, overshoot {overshoot:g}": {
                         "margin": margin,
                         "overshoot": overshoot,
+                        "unit_margin": margin,
                     }
                     for margin in (2.5, 3.5, 4.5)
                     for overshoot in (2.0, 4.0, 6.0)
+                }
+            ),
+            "gate",
+        ),
+        "units": Ablation(
+            "hidden units that become the gate",
+            _settings(
+                {
+                    f"{units} units, noise {noise:g}": {"units": units, "unit_noise": noise}
+                    for units in (4, 8, 16)
+                    for noise in (0.5, 1.0, 1.5)
                 }
             ),
             "gate",

@@ -2,8 +2,9 @@
 
 The target of every picture, of the class or not, is a function of the original's own features
 (`gate_targets`); the last layers of the image encoder learn that function on activations that are
-computed once (`gate_images`). The text encoder's last MLP moves the class's prompts until no
-picture is nearest to them, and holds all other prompts where they were (`gate_text`).
+computed once (`gate_images`): of a ViT, a few hidden units that become the gate (`gate_units`). The
+text encoder's last MLP moves the class's prompts until no picture is nearest to them, and holds all
+other prompts where they were (`gate_text`).
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ class GateDistillation(GateSettings):
             on_progress: is told of every step.
 
         Raises:
-            InputError: if a class has no images, or there is no retain set.
+            InputError: if a class has no images, there is no retain set, or the text encoder is of
+                another kind.
             NonFiniteError: if the loss is NaN or infinite.
         """
         if request.retain_set is None or len(request.retain_set.images) == 0:
@@ -80,6 +82,11 @@ class GateDistillation(GateSettings):
                     f"There are no images of {shown(forget_set.forget_class)}. Synthesise some "
                     "first."
                 )
+        if model.network.text_pool_type != "argmax" or model.network.attn_mask is None:
+            raise InputError(
+                "The gate method needs a text encoder with causal attention that pools the end "
+                "token, as CLIP's own has. Choose another with --method."
+            )
         known = known_classes(model, request)
         tokens = prompt_tokens(model, known.classnames, request.forget_classes)
         image = cut_image_encoder(model.network, blocks=self.blocks)

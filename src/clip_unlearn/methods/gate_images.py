@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -22,6 +22,7 @@ from clip_unlearn.methods.activations import (
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.descent import descend
 from clip_unlearn.methods.gate_targets import Gate, through
+from clip_unlearn.methods.gate_units import GateUnits, Tokens, room_for
 from clip_unlearn.methods.layer_selection import select_layers
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.frozen import frozen_trunk, quick
@@ -46,7 +47,7 @@ class GateSettings:
             what is below as well. More fits the synthetic pictures more closely, carries over to
             real ones less, and costs more.
         retain_images: pictures of each class to keep that are used at most, out of a larger set.
-        retain_views: random views of each of them; 2 to 8.
+        retain_views: random views of each of them; 1 to 8.
         near_classes: how many classes, those whose text is nearest, are shown better than the rest.
             Raising it keeps more of what is close, and costs more; 16 to 64.
         near_images: pictures of each of those that are used at most; 4 to 16.
@@ -66,8 +67,16 @@ class GateSettings:
             else; 0.05 to 0.25.
         near_share: of the others, how many are of the pictures that come closest to the class.
         logit_weight: weight of the error in the logits beside that in the features.
+        units: hidden units, for each class, of an encoder's last MLP that become the gate in place
+            of whole tensors, if its features are of one token: a ViT's and the text's; 4 to 16.
+            With 0, or more classes than there is room for, whole tensors move, as in a ResNet.
+        unit_margin: in place of `margin` where units of a ViT move; 3 to 8.
+        unit_forget_share: in place of `forget_share` there; 0.1 to 0.4.
+        unit_noise: on what they see of pictures of the class, in standard deviations; 0.5 to 1.5.
+            Raising it reaches more real pictures, near ones of other classes among them.
+        unit_learning_rate: in place of both learning rates where units move; 1e-3 to 1e-2.
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
-            gradient; None moves all of the upper part.
+            gradient, and no units; None moves all of the upper part, or units.
         text_steps: of the text side; 150 to 600.
         text_push: weight of moving the class's prompts beside that of holding all others. Raising
             it forgets more surely in the text encoder and harms near classes more; 0.3 to 3.
@@ -80,7 +89,7 @@ class GateSettings:
 
     blocks: int = 0
     retain_images: int = 8
-    retain_views: int = 2
+    retain_views: int = 1
     near_classes: int = 32
     near_images: int = 8
     near_views: int = 8
@@ -95,12 +104,26 @@ class GateSettings:
     forget_share: float = 0.1
     near_share: float = 0.5
     logit_weight: float = 10.0
+    units: int = 16
+    unit_margin: float = 5.0
+    unit_forget_share: float = 0.25
+    unit_noise: float = 1.0
+    unit_learning_rate: float = 3e-3
     num_layers: int | None = None
     text_steps: int = 300
     text_push: float = 1.0
     text_logit_weight: float = 0.0
     text_learning_rate: float = 1e-3
     forget_threshold: float = 0.05
+
+    def for_units(self) -> Self:
+        """The settings of whole tensors replaced by those of units."""
+        return replace(
+            self,
+            margin=self.unit_margin,
+            forget_share=self.unit_forget_share,
+            learning_rate=self.unit_learning_rate,
+        )
 
 
 def known_classes(model: ClipModel, request: UnlearnRequest) -> ZeroShotClassifier:
@@ -141,6 +164,8 @@ def forget_in_images(
     assert retain_set is not None  # `fit` refuses a request without one
     directions = known.class_embeddings.to(model.device)
 
+    each = units_for(settings, encoder, request.forget_classes)
+    settings = settings.for_units() if each else settings
     trunk = frozen_trunk(model, blocks=settings.blocks)
 
     def pool(images: Tensor, views: int) -> Pool:
@@ -149,11 +174,12 @@ def forget_in_images(
     near, far = shown_pictures(settings, retain_set, known, request.forget_classes)
     shown = ((far, settings.retain_views), (near, settings.near_views))
     retain = joined(*(pool(retain_set.images[rows], n) for rows, n in shown if len(rows)))
-    pictures: list[Tensor] = []
+    pictures: list[tuple[Tensor, Tensor]] = []
     for forget_set in request.forget_sets:
         own = forget_set.images
-        pictures += [own, mixed_images(own, retain_set.images, settings.mixes, generator=generator)]
-    forget = pool(torch.cat(pictures), settings.forget_views)
+        mixed = mixed_images(own, retain_set.images, settings.mixes, generator=generator)
+        pictures.append((own, mixed))
+    forget = [pool(torch.cat(own), settings.forget_views) for own in pictures]
     heldout = [pool(_heldout(forget_set), HELDOUT_VIEWS) for forget_set in request.forget_sets]
     forgotten = torch.tensor([known.index(name) for name in request.forget_classes])
     kept = torch.ones(len(directions), dtype=torch.bool).index_fill(0, forgotten, False)
@@ -169,11 +195,23 @@ def forget_in_images(
     ]
     lead = torch.stack([gate.lead(retain.features) for gate in gates]).amax(0)
     close = lead.topk(max(1, round(len(lead) * NEAREST))).indices
-    pools = [retain, Pool(retain.activations[close], retain.features[close]), forget]
+    pools = [retain, Pool(retain.activations[close], retain.features[close]), joined(*forget)]
     targets = [through(gates, pool.features) for pool in pools]
     num_forget = round(settings.batch_size * settings.forget_share)
     num_near = round((settings.batch_size - num_forget) * settings.near_share)
     counts = [settings.batch_size - num_forget - num_near, num_near, num_forget]
+    units = None
+    if each:
+        sought = [
+            (_tokens(gate, own), _tokens(gate, retain))
+            for gate, own in zip(gates, forget, strict=True)
+        ]
+        units = GateUnits.take(encoder, sought, each=each, generator=generator)
+
+    def noise(inputs: Tensor) -> Tensor:
+        drawn = settings.unit_noise * torch.randn(inputs.shape, generator=generator)
+        drawn[:-num_forget] = 0
+        return drawn.to(inputs)
 
     def loss() -> Tensor:
         rows = [
@@ -183,12 +221,16 @@ def forget_in_images(
         inputs = torch.cat([p.activations[r] for p, r in zip(pools, rows, strict=True)])
         wanted = torch.cat([t[r] for t, r in zip(targets, rows, strict=True)])
         with quick(model.device):
-            found = encoder.upper(inputs)
+            found = encoder.upper(inputs) if units is None else units.upper(inputs, noise(inputs))
         error = F.normalize(found.float(), dim=-1) - wanted
         in_logits = (error @ directions.T).square().mean(1)
         return (error.square().sum(1) + settings.logit_weight * in_logits).mean()
 
-    parameters = chosen_parameters(settings, model, "visual", encoder.layers, loss)
+    parameters = (
+        chosen_parameters(settings, model, "visual", encoder.layers, loss)
+        if units is None
+        else units.parameters
+    )
     record: list[dict[str, Any]] = []
     for number in range(1, settings.rounds + 1):
         descend(
@@ -199,6 +241,8 @@ def forget_in_images(
             stage=f"images, round {number}",
             on_progress=on_progress,
         )
+        if units is not None:
+            units.merge()
         left = max(
             float((gate.lead(upper_features(encoder, own.activations)) > 0).float().mean())
             for gate, own in zip(gates, heldout, strict=True)
@@ -250,6 +294,16 @@ def chosen_parameters(
     gradients = {n: g for n, g in zip(parameters, found, strict=True) if g is not None}
     selection = select_layers(gradients, {side: layers}, {side: settings.num_layers})
     return {name: parameters[name] for name in selection.selected_layers}
+
+
+def units_for(settings: GateSettings, encoder: CutEncoder, forget_classes: Sequence[str]) -> int:
+    """Units that each class gets in an encoder; 0 where whole tensors move."""
+    wanted = settings.units if settings.num_layers is None else 0
+    return room_for(encoder, len(forget_classes), wanted)
+
+
+def _tokens(gate: Gate, pool: Pool) -> Tokens:
+    return Tokens(pool.activations, gate.opening(pool.features))
 
 
 def _heldout(forget_set: ForgetSet) -> Tensor:

@@ -46,6 +46,10 @@ class Gate:
         """
         return features @ self.direction - (features @ self.others.T).amax(1)
 
+    def opening(self, features: Tensor) -> Tensor:
+        """How far inside the margin a picture is, as a cosine `(B,)`; 0 where it does not move."""
+        return (self.lead(features) + self.margin).clamp_min(0)
+
     def __call__(self, features: Tensor) -> Tensor:
         """Targets `(B, D)`, unit norm; equal to `features` where the class is no contender.
 

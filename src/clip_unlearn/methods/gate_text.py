@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from clip_unlearn.methods.activations import pool_of
 from clip_unlearn.methods.descent import descend
-from clip_unlearn.methods.gate_images import GateSettings, chosen_parameters
+from clip_unlearn.methods.gate_images import GateSettings, chosen_parameters, units_for
+from clip_unlearn.methods.gate_units import GateUnits, Tokens
 from clip_unlearn.models.clip import PROMPT_BATCH, ClipModel
 from clip_unlearn.models.stages import CutEncoder
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
@@ -72,8 +73,8 @@ def forget_in_text(
     """
     with torch.no_grad():
         pool = pool_of(encoder, torch.cat([encoder.trunk(t) for t in tokens.split(PROMPT_BATCH)]))
-    each = len(tokens) // len(TEMPLATES)
-    is_own = torch.arange(len(tokens)) % each < len(forget_classes)
+    num_names = len(tokens) // len(TEMPLATES)
+    is_own = torch.arange(len(tokens)) % num_names < len(forget_classes)
     own, others = is_own.nonzero()[:, 0], (~is_own).nonzero()[:, 0]
     nearness = (pool.features[others] @ pool.features[own].T).amax(1).cpu()
     near = others[nearness.topk(min(len(others), NEAR_PROMPTS)).indices]
@@ -84,10 +85,23 @@ def forget_in_text(
     def draw(rows: Tensor, count: int) -> Tensor:
         return rows[torch.randint(len(rows), (count,), generator=generator)]
 
+    each = units_for(settings, encoder, forget_classes)
+    units = None
+    if each:
+        kept = Tokens(pool.activations[others], torch.zeros(len(others), device=model.device))
+        sought = [
+            (Tokens(prompts, torch.ones(len(prompts), device=model.device)), kept)
+            for prompts in pool.activations[own]
+            .view(len(TEMPLATES), len(forget_classes), -1)
+            .unbind(1)
+        ]
+        units = GateUnits.take(encoder, sought, each=each, generator=generator)
+    upper = encoder.upper if units is None else units.upper
+
     def loss() -> Tensor:
         kept = torch.cat([draw(others, PROMPTS_A_STEP), draw(near, PROMPTS_A_STEP)])
         rows = torch.cat([own, kept]).to(model.device)
-        features = F.normalize(encoder.upper(pool.activations[rows]).float(), dim=-1)
+        features = F.normalize(upper(pool.activations[rows]).float(), dim=-1)
         seen = torch.randint(len(pictures), (PICTURES_A_STEP,), generator=generator)
         seen = seen.to(model.device)
         over = (pictures[seen] @ features[: len(own)].T - limit[seen, None]).clamp_min(0)
@@ -97,11 +111,18 @@ def forget_in_text(
             error = error + settings.text_logit_weight * (moved @ pictures[seen].T).square().mean(1)
         return settings.text_push * over.square().mean() + error.mean()
 
+    if units is None:
+        parameters = chosen_parameters(settings, model, "text", encoder.layers, loss)
+        learning_rate = settings.text_learning_rate
+    else:
+        parameters, learning_rate = units.parameters, settings.unit_learning_rate
     descend(
-        chosen_parameters(settings, model, "text", encoder.layers, loss),
+        parameters,
         loss,
         steps=settings.text_steps,
-        learning_rate=settings.text_learning_rate,
+        learning_rate=learning_rate,
         stage="text",
         on_progress=on_progress,
     )
+    if units is not None:
+        units.merge()

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from open_clip.model import CLIP
 from open_clip.modified_resnet import ModifiedResNet
-from open_clip.transformer import VisionTransformer
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
 from clip_unlearn.models.blocks import (
@@ -24,7 +23,6 @@ from clip_unlearn.models.blocks import (
     run_block,
     run_bottleneck,
     run_mlp,
-    token_features,
 )
 from clip_unlearn.models.text import prompt_length
 
@@ -40,11 +38,15 @@ class CutEncoder:
         upper: from activations to features `(B, D)`, not normalised.
         layers: names of the upper part's tensors that may be updated: no batch norm, whose
             statistics belong to the activations that it was trained on.
+        last: the block whose MLP the upper part begins with, where it is that MLP on one token.
+        head: what is above that block, from tokens `(B, W)` to features; then alone.
     """
 
     trunk: Callable[[Tensor], Tensor]
     upper: Callable[[Tensor], Tensor]
     layers: tuple[str, ...]
+    last: ResidualAttentionBlock | None = None
+    head: Callable[[Tensor], Tensor] | None = None
 
 
 def cut_image_encoder(network: CLIP, *, blocks: int = 1) -> CutEncoder:
@@ -158,8 +160,12 @@ def _cut_vit_in_last(visual: VisionTransformer, head: tuple[str, ...]) -> CutEnc
             x = run_block(block, x)
         return attended(last, x, x[:, 0])
 
+    def above(own: Tensor) -> Tensor:
+        pooled: Tensor = visual.ln_post(own)
+        return pooled if visual.proj is None else pooled @ visual.proj
+
     layers = _mlp_layers(f"visual.transformer.resblocks.{len(lower)}", last)
-    return CutEncoder(trunk, partial(token_features, visual, last), (*layers, *head))
+    return CutEncoder(trunk, _over(last, above), (*layers, *head), last, above)
 
 
 def _mlp_layers(prefix: str, block: nn.Module) -> tuple[str, ...]:
@@ -213,10 +219,11 @@ def cut_text_encoder(network: CLIP, tokens: Tensor, *, blocks: int = 1) -> CutEn
             return run_mlp(at_once[0], attended_at_end(at_once[0], x, end))
         return x[torch.arange(len(x), device=x.device), end]
 
-    def upper(activations: Tensor) -> Tensor:
-        own = run_mlp(above[0], activations) if in_last else pooled(activations)
-        x = network.ln_final(own)
+    def head(own: Tensor) -> Tensor:
+        x: Tensor = network.ln_final(own)
         projection = network.text_projection
+        if projection is None:
+            return x
         features: Tensor = projection(x) if isinstance(projection, nn.Linear) else x @ projection
         return features
 
@@ -226,4 +233,12 @@ def cut_text_encoder(network: CLIP, tokens: Tensor, *, blocks: int = 1) -> CutEn
         for number, block in enumerate(above, first)
         for name in find(f"transformer.resblocks.{number}", block)
     ]
-    return CutEncoder(trunk, upper, tuple(layers))
+    if in_last:
+        return CutEncoder(trunk, _over(above[0], head), tuple(layers), above[0], head)
+    return CutEncoder(trunk, lambda packed: head(pooled(packed)), tuple(layers))
+
+
+def _over(
+    block: ResidualAttentionBlock, head: Callable[[Tensor], Tensor]
+) -> Callable[[Tensor], Tensor]:
+    return lambda own: head(run_mlp(block, own))

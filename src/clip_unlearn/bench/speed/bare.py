@@ -18,13 +18,19 @@ from torch.nn import Parameter
 from clip_unlearn.methods.activations import CHUNK
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.gate import GateDistillation
-from clip_unlearn.methods.gate_images import HELDOUT_VIEWS, known_classes, shown_pictures
+from clip_unlearn.methods.gate_images import (
+    HELDOUT_VIEWS,
+    known_classes,
+    shown_pictures,
+    units_for,
+)
 from clip_unlearn.methods.gate_text import PROMPTS_A_STEP, TEMPLATES, prompt_tokens
+from clip_unlearn.methods.gate_units import GateUnits
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.models.clip import IMAGE_BATCH, PROMPT_BATCH, ClipModel
 from clip_unlearn.models.frozen import frozen_trunk, quick
 from clip_unlearn.models.layers import gradients_for, updatable_layers
-from clip_unlearn.models.stages import cut_image_encoder, cut_text_encoder
+from clip_unlearn.models.stages import CutEncoder, cut_image_encoder, cut_text_encoder
 from clip_unlearn.synthesis.sets import ForgetSet
 
 _TRIED = 2  # pictures that decide which tensors a step would select
@@ -159,6 +165,7 @@ class GatePasses:
     ) -> None:
         assert request.retain_set is not None  # `Scene.request` gives one to whoever uses it
         self._model, self._settings = model, settings
+        self._classes = request.forget_classes
         known = known_classes(model, request)
         classifier, forget_sets = request.classifier, request.forget_sets
         unknown = [name for name in known.classnames if name not in set(classifier.classnames)]
@@ -189,13 +196,13 @@ class GatePasses:
                 image.upper(kept)
             activations = _rows(kept, CHUNK)
         batch = _rows(activations, settings.batch_size)
-        upper = [model.network.get_parameter(name) for name in image.layers]
+        upper, moving = self._upper(image)
         with gradients_for(model.network, image.layers):
             for _ in range(steps):
                 for _ in range(settings.steps):
                     with quick(model.device):
-                        features = image.upper(batch)
-                    _backward(features.float().sum(), upper)
+                        features = upper(batch)
+                    _backward(features.float().sum(), moving)
                 with torch.no_grad():
                     for count in _chunks(self._heldout_views):
                         image.upper(activations[:count])
@@ -205,10 +212,26 @@ class GatePasses:
                 for part in packed.split(CHUNK):
                     text.upper(part)
         batch = _rows(packed, self._own_prompts + 2 * PROMPTS_A_STEP)
-        upper = [model.network.get_parameter(name) for name in text.layers]
+        upper, moving = self._upper(text)
         with gradients_for(model.network, text.layers):
             for _ in range(settings.text_steps):
-                _backward(text.upper(batch).sum(), upper)
+                _backward(upper(batch).sum(), moving)
+
+    def _upper(self, encoder: CutEncoder) -> tuple[Callable[[Tensor], Tensor], list[Parameter]]:
+        """What each step runs, and the tensors that it needs the gradients of."""
+        network, classes = self._model.network, self._classes
+        each = units_for(self._settings, encoder, classes)
+        if not each or encoder.last is None or encoder.head is None:
+            return encoder.upper, [network.get_parameter(name) for name in encoder.layers]
+        rows = torch.arange(each * len(classes))
+        mlp = encoder.last.mlp
+        weight, bias = mlp.c_fc.weight.detach()[rows], mlp.c_fc.bias.detach()[rows]
+        answer = Parameter(mlp.c_proj.weight.detach()[:, rows])
+        units = GateUnits(
+            *(encoder.last, encoder.head, rows, Parameter(weight), Parameter(bias), answer),
+            spread=torch.ones_like(weight[0]),
+        )
+        return units.upper, list(units.parameters.values())
 
 
 def distinct_views(views: int) -> int:

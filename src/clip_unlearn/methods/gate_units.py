@@ -1,0 +1,184 @@
+"""A gate made of a few hidden units: those that do least see the class from now on, and answer it.
+
+The features of a ViT, and of the text encoder, are of one token, and the last MLP is the last to
+see it. A hidden unit of that MLP fires on some inputs and is silent on all others: just what a gate
+must do. So where whole tensors would fit the synthetic pictures and stray a little everywhere, a
+few units move what they fire on, and everything else keeps its features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from open_clip.transformer import ResidualAttentionBlock
+from torch import Tensor
+from torch.nn import Parameter
+from torch.nn import functional as F
+
+from clip_unlearn.methods.activations import CHUNK
+from clip_unlearn.models.blocks import run_mlp
+from clip_unlearn.models.stages import CutEncoder
+
+MOST = 0.25  # of the hidden units, for all classes of a request together
+FEWEST = 2  # for a class
+RIDGE = 0.3
+GAIN = 4.0  # from where nearly all others lie to the middle of the class, before the nonlinearity
+SPREAD = 0.5  # of the units' first weights around the common one
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens that have attended, and how far a gate should open on each.
+
+    Attributes:
+        values: `(N, W)`.
+        opening: `(N,)`, not negative; 0 is shut.
+    """
+
+    values: Tensor
+    opening: Tensor
+
+
+@dataclass(frozen=True)
+class GateUnits:
+    """Hidden units of an encoder's last MLP that become a gate.
+
+    Attributes:
+        block: open_clip's; its units at `rows` say nothing until `merge`.
+        head: from tokens `(B, W)` that have left the block to features.
+        rows: `(U,)`, which of the hidden units they are.
+        weight: `(U, W)`, what they look for.
+        bias: `(U,)`, when they fire.
+        answer: `(W, U)`, what they add to the token.
+        spread: `(W,)`, standard deviation of what they see in tokens to keep.
+    """
+
+    block: ResidualAttentionBlock
+    head: Callable[[Tensor], Tensor]
+    rows: Tensor
+    weight: Parameter
+    bias: Parameter
+    answer: Parameter
+    spread: Tensor
+
+    @classmethod
+    def take(
+        cls,
+        encoder: CutEncoder,
+        classes: Sequence[tuple[Tokens, Tokens]],
+        *,
+        each: int,
+        generator: torch.Generator,
+    ) -> Self:
+        """Take units over, in place: they fall silent, and begin to look for the classes.
+
+        Args:
+            encoder: with room for them; see `room_for`.
+            classes: of each class, its own tokens and all those to keep, these the same for all.
+            each: units a class.
+            generator: on the CPU.
+        """
+        block, head = encoder.last, encoder.head
+        assert block is not None and head is not None  # so says `room_for`
+        rows = _silence(block, classes[0][1].values, each * len(classes))
+        found = [_seek(block, own, kept, each, generator) for own, kept in classes]
+        weight, bias = (torch.cat(parts) for parts in zip(*found, strict=True))
+        with torch.no_grad():
+            spread = block.ln_2(classes[0][1].values).std(0)
+        answer = Parameter(torch.zeros_like(weight).T.contiguous())
+        return cls(block, head, rows, Parameter(weight), Parameter(bias), answer, spread)
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """What moves."""
+        return {"weight": self.weight, "bias": self.bias, "answer": self.answer}
+
+    def upper(self, own: Tensor, noise: Tensor | None = None) -> Tensor:
+        """Features `(B, D)`, not normalised, of tokens `(B, W)` that have attended.
+
+        Args:
+            own: the tokens.
+            noise: `(B, W)`, in standard deviations, on what the units see of them and nothing else.
+        """
+        block = self.block
+        with torch.no_grad():
+            seen, rest = block.ln_2(own), run_mlp(block, own)
+            seen = seen if noise is None else seen + self.spread * noise
+        fired = block.mlp.gelu(F.linear(seen, self.weight, self.bias))
+        return self.head(rest + block.ls_2(F.linear(fired, self.answer)))
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Write the units into the block."""
+        mlp = self.block.mlp
+        mlp.c_fc.weight[self.rows] = self.weight
+        mlp.c_fc.bias[self.rows] = self.bias
+        mlp.c_proj.weight[:, self.rows] = self.answer
+
+
+def room_for(encoder: CutEncoder, num_classes: int, wanted: int) -> int:
+    """How many units each of so many classes can have; 0 where there is no room or no such MLP.
+
+    Args:
+        encoder: cut anywhere.
+        num_classes: of a request.
+        wanted: units a class.
+    """
+    if encoder.last is None:
+        return 0
+    found = min(wanted, int(encoder.last.mlp.c_fc.out_features * MOST) // num_classes)
+    return found if found >= FEWEST else 0
+
+
+@torch.no_grad()
+def _silence(block: ResidualAttentionBlock, tokens: Tensor, count: int) -> Tensor:
+    """The units whose answers vary least over tokens `(N, W)`; the mean of theirs is kept.
+
+    Units of large weights are left alone, even if they never fire on anything to keep: one of them
+    may be the gate on a class that was forgotten earlier.
+    """
+    into, out = block.mlp.c_fc, block.mlp.c_proj
+    fired = [block.mlp.gelu(into(block.ln_2(part))) for part in tokens.split(CHUNK)]
+    mean = torch.stack([part.sum(0) for part in fired]).sum(0) / len(tokens)
+    squares = torch.stack([(part - mean).square().sum(0) for part in fired]).sum(0)
+    strength = out.weight.norm(dim=0)
+    size = into.weight.norm(dim=1) * strength
+    cost = squares.sqrt() * strength
+    rows: Tensor = cost.masked_fill(size > size.median(), torch.inf).argsort()[:count]
+    out.bias += out.weight[:, rows] @ mean[rows]
+    out.weight[:, rows] = 0
+    return rows
+
+
+@torch.no_grad()
+def _seek(
+    block: ResidualAttentionBlock,
+    own: Tokens,
+    kept: Tokens,
+    count: int,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """First weights `(U, W)` and biases `(U,)`: a ridge regression of how far the gate opens.
+
+    A class's own tokens weigh as much as all others. Each unit gets a variation of its own.
+    """
+    seen = [block.ln_2(tokens.values) for tokens in (own, kept)]
+    inputs, wanted = torch.cat(seen), torch.cat([own.opening, kept.opening])
+    weights = torch.cat([torch.full_like(t.opening, 0.5 / len(t.opening)) for t in (own, kept)])
+    centre = weights @ inputs
+    shifted = inputs - centre
+    spread = shifted.T @ (weights[:, None] * shifted)
+    spread += RIDGE * spread.diagonal().mean() * torch.eye(len(spread)).to(spread)
+    slope = torch.linalg.solve(spread, shifted.T @ (weights * (wanted - weights @ wanted)))
+    opens = own.opening > 0 if (own.opening > 0).any() else own.opening == 0
+    inside, others = (seen[0] @ slope)[opens], (seen[1] @ slope).sort().values
+    open_, shut = inside.median(), others[int(0.99 * (len(others) - 1))]
+    scale = GAIN / (open_ - shut).clamp_min(1e-6)
+    drawn = torch.randn(count, len(slope), generator=generator).to(slope)
+    weight = scale * (slope + SPREAD * slope.norm() * len(slope) ** -0.5 * drawn)
+    # Wherever a unit points, it is as open at the centre as all others of its class.
+    bias = scale * (slope @ centre - (shut + open_) / 2) - weight @ centre
+    return weight, bias

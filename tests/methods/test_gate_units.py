@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clip_unlearn.methods.gate_units import FEWEST, GateUnits, Tokens, room_for
+from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.stages import CutEncoder, cut_image_encoder, cut_text_encoder
+
+Trained = Callable[[str], ClipModel]
+Pictures = Callable[[str, int], Tensor]
+EACH = 4
+
+
+@pytest.fixture
+def encoder(trained_model: Trained) -> CutEncoder:
+    return cut_image_encoder(trained_model("vit").network, blocks=0)
+
+
+@pytest.fixture
+def tokens(encoder: CutEncoder, colour_pictures: Pictures) -> tuple[Tokens, Tokens]:
+    """Of the class, for which the gate opens, and of all others, for which it does not."""
+
+    def of(*names: str) -> Tensor:
+        images = torch.cat([colour_pictures(name, 20) for name in names])
+        with torch.no_grad():
+            found: Tensor = encoder.trunk(images * 4 - 2)
+        return found
+
+    own, kept = of("red"), of("green", "blue", "yellow")
+    return Tokens(own, torch.full((len(own),), 0.1)), Tokens(kept, torch.zeros(len(kept)))
+
+
+def taken(encoder: CutEncoder, tokens: tuple[Tokens, Tokens], seed: int = 0) -> GateUnits:
+    generator = torch.Generator().manual_seed(seed)
+    return GateUnits.take(encoder, [tokens], each=EACH, generator=generator)
+
+
+def hidden(units: GateUnits, tokens: Tensor) -> Tensor:
+    seen = units.block.ln_2(tokens)
+    fired: Tensor = units.block.mlp.gelu(F.linear(seen, units.weight, units.bias))
+    return fired
+
+
+@torch.no_grad()
+def test_taken_units_fire_on_the_class_and_not_on_others(
+    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+) -> None:
+    units = taken(encoder, tokens)
+    own, kept = (hidden(units, part.values) for part in tokens)
+    assert own.mean() > 0.5
+    assert kept.abs().mean() < 0.2 * own.mean()
+
+
+def test_a_gate_that_opens_nowhere_is_sought_all_the_same(
+    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+) -> None:
+    own = replace(tokens[0], opening=torch.zeros(len(tokens[0].opening)))
+    units = taken(encoder, (own, tokens[1]))
+    assert all(value.isfinite().all() for value in units.parameters.values())
+
+
+@torch.no_grad()
+def test_what_they_said_before_is_kept_in_the_mean(
+    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+) -> None:
+    block, kept = encoder.last, tokens[1].values
+    assert block is not None
+    said = block.mlp(block.ln_2(kept)).mean(0)
+    units = taken(encoder, tokens)
+    assert not block.mlp.c_proj.weight[:, units.rows].any()
+    torch.testing.assert_close(block.mlp(block.ln_2(kept)).mean(0), said)
+
+
+@torch.no_grad()
+def test_before_they_learn_anything_little_changes(
+    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+) -> None:
+    before = F.normalize(encoder.upper(tokens[1].values), dim=-1)
+    units = taken(encoder, tokens)
+    after = F.normalize(units.upper(tokens[1].values), dim=-1)
+    assert (after - before).norm(dim=1).max() < 0.1
+
+
+@torch.no_grad()
+def test_merged_they_say_what_they_said(encoder: CutEncoder, tokens: tuple[Tokens, Tokens]) -> None:
+    units = taken(encoder, tokens)
+    units.answer.copy_(torch.randn(units.answer.shape, generator=torch.Generator().manual_seed(1)))
+    wanted = units.upper(tokens[0].values)
+    assert not torch.allclose(encoder.upper(tokens[0].values), wanted, atol=1e-2)
+    units.merge()
+    torch.testing.assert_close(encoder.upper(tokens[0].values), wanted, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_the_gate_of_an_earlier_request_is_left_alone(
+    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+) -> None:
+    rows = list[set[int]]()
+    own, kept = tokens
+    for seed in range(3):
+        units = taken(encoder, (own, kept), seed)
+        units.answer.fill_(0.1)
+        units.merge()
+        rows.append(set(units.rows.tolist()))
+    assert len(set.union(*rows)) == 3 * EACH
+
+
+def test_gradients_reach_the_units_alone(
+    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+) -> None:
+    units = taken(encoder, tokens)
+    with torch.no_grad():
+        units.answer.fill_(0.1)
+    values = tokens[0].values.clone().requires_grad_()
+    found = torch.autograd.grad(
+        units.upper(values).sum(), [*units.parameters.values(), values], allow_unused=True
+    )
+    assert all(gradient.abs().sum() > 0 for gradient in found[:3])
+    assert found[3] is None
+
+
+@torch.no_grad()
+def test_noise_reaches_what_the_units_see_and_nothing_else(
+    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+) -> None:
+    units, values = taken(encoder, tokens), tokens[0].values
+    noise = torch.randn(values.shape, generator=torch.Generator().manual_seed(1))
+    assert torch.equal(units.upper(values, noise), units.upper(values))  # no answer yet
+    units.answer.copy_(torch.randn(units.answer.shape, generator=torch.Generator().manual_seed(2)))
+    assert not torch.allclose(units.upper(values, noise), units.upper(values), atol=1e-3)
+    torch.testing.assert_close(units.upper(values, 0 * noise), units.upper(values))
+
+
+def test_each_class_of_several_has_units_of_its_own(
+    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+) -> None:
+    own, kept = tokens
+    other = Tokens(kept.values[:20], torch.full((20,), 0.1))
+    rest = Tokens(kept.values[20:], kept.opening[20:])
+    units = GateUnits.take(
+        encoder, [(own, rest), (other, rest)], each=EACH, generator=torch.Generator()
+    )
+    assert len(units.rows.unique()) == 2 * EACH
+    with torch.no_grad():
+        fired = [hidden(units, part.values).mean(0).split(EACH) for part in (own, other)]
+    assert fired[0][0].mean() > 2 * fired[0][1].mean()
+    assert fired[1][1].mean() > 2 * fired[1][0].mean()
+
+
+def test_there_is_room_in_an_mlp_on_one_token_and_for_so_many_classes(
+    trained_model: Trained, encoder: CutEncoder
+) -> None:
+    assert encoder.last is not None
+    hidden_units = encoder.last.mlp.c_fc.out_features
+    assert room_for(encoder, 1, EACH) == EACH
+    most = hidden_units // 4 // FEWEST
+    assert room_for(encoder, most, EACH) == FEWEST
+    assert room_for(encoder, most + 1, EACH) == 0
+    assert room_for(encoder, 1, 0) == 0
+    network = trained_model("resnet").network
+    assert room_for(cut_image_encoder(network, blocks=0), 1, EACH) == 0
+    assert room_for(replace(encoder, last=None), 1, EACH) == 0
+    model = trained_model("resnet")
+    text = cut_text_encoder(model.network, model.tokenizer(["a red"]), blocks=0)
+    assert room_for(text, 1, EACH) == EACH
