@@ -67,7 +67,7 @@ def test_a_method_that_attacks_undo_is_chosen_by_what_it_is_made_for(
 
 
 @pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/")), ids=lambda folder: folder.name)
-def test_a_default_is_the_best_of_its_trials(folder: Path) -> None:
+def test_the_preset_tuned_is_the_best_of_the_trials(folder: Path) -> None:
     summaries, warnings = summarise(read_rows(folder), folder)
     assert (len(summaries), warnings) == (8, ())
     best = best_of(summaries)
@@ -76,4 +76,4 @@ def test_a_default_is_the_best_of_its_trials(folder: Path) -> None:
         label_of(one.name, one.preset, one.source): one
         for one in trials_of(parse_recipe(folder.name))
     }
-    assert by_label[best.label].method == parse_recipe(folder.name).method
+    assert by_label[best.label].method == parse_recipe(f"{folder.name}:tuned").method

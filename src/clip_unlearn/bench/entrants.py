@@ -16,6 +16,7 @@ from clip_unlearn.synthesis.catalog import Synthesizer
 from clip_unlearn.synthesis.sets import Source
 
 CLASS_PLACE = "{class}"
+TUNED = "tuned"
 
 
 @dataclass(frozen=True)
@@ -149,6 +150,11 @@ def parse_recipe(text: str, *, source: Source = "synthetic", oracle: str | None 
     if isinstance(method, Retrain) and oracle is not None:
         method = replace(method, oracle=oracle)
     return Recipe(method, preset, choose_synthesizer(ForgetJob((), preset=preset)), source)
+
+
+def every_method() -> list[str]:
+    """All methods as `parse_recipe` takes them, with the settings of their fair try if they had it."""
+    return [f"{m.name}:{TUNED}" if TUNED in methods[m.name].presets else m.name for m in methods]
 
 
 def parse_outside(text: str) -> Outside:

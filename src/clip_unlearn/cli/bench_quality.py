@@ -41,17 +41,16 @@ def quality(
 
     With --forget-class, those classes in place of a list. Tables and plots are written beside.
     """
-    from clip_unlearn.bench.entrants import parse_outside, parse_recipe
+    from clip_unlearn.bench.entrants import every_method, parse_outside, parse_recipe
     from clip_unlearn.bench.lists import listed_classes
     from clip_unlearn.bench.quality import Protocol
     from clip_unlearn.data.published.source import NAME, find_published
-    from clip_unlearn.methods.catalog import methods
 
     published = find_published(images)
     listed = listed_classes(kind, group or (), published)
     measured_on = split or ("validation" if kind == "tuning" and not forget_class else "test")
     outside = [parse_outside(text) for text in checkpoint_row or ()]
-    named = method or ([] if outside else [entry.name for entry in methods])
+    named = method or ([] if outside else every_method())
     recipes = [parse_recipe(text, source=data, oracle=oracle) for text in named]
     protocol = Protocol(
         entrants=(*recipes, *outside),

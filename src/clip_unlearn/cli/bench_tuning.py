@@ -23,8 +23,8 @@ def tuning(
 ) -> None:
     """Try eight configurations of a method on four tuning classes and validation pictures.
 
-    The one with the lowest robust score becomes the method's default. Models: the embedded ResNet,
-    unless others are named.
+    The one with the lowest robust score becomes the method's preset `tuned`. Models: the embedded
+    ResNet, unless others are named.
     """
     from clip_unlearn.bench.entrants import parse_recipe
     from clip_unlearn.bench.quality import Protocol

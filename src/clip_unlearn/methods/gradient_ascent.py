@@ -55,7 +55,9 @@ class NegativeGradient:
     forgets: ClassVar[bool] = False
     uses_retain_set: ClassVar[bool] = False
     uses_heldout_images: ClassVar[bool] = False
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"default": {}})
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+        {"default": {}, "tuned": {"learning_rate": 0.003, "epochs": 100, "forget_threshold": 0.1}}
+    )
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""

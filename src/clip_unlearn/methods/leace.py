@@ -49,7 +49,7 @@ class Leace:
     uses_retain_set: ClassVar[bool] = True
     uses_heldout_images: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {"default": {}, "paper": {"shrinkage": 0.0}}
+        {"default": {}, "tuned": {"shrinkage": 0.0}, "paper": {"shrinkage": 0.0}}
     )
 
     def __post_init__(self) -> None:

@@ -61,7 +61,11 @@ class Nullspace:
     uses_retain_set: ClassVar[bool] = False
     uses_heldout_images: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {"default": {}, "several_prompts": {"templates": (FORGET_TEMPLATE, "{}")}}
+        {
+            "default": {},
+            "tuned": {"strength": 1.0, "sides": ("visual", "text"), "templates": ()},
+            "several_prompts": {"templates": (FORGET_TEMPLATE, "{}")},
+        }
     )
 
     def __post_init__(self) -> None:

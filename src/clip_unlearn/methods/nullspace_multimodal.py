@@ -63,7 +63,11 @@ class MultimodalNullspace:
     uses_retain_set: ClassVar[bool] = False
     uses_heldout_images: ClassVar[bool] = False
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
-        {"default": {}, "protected": {"protected_share": 0.5}}
+        {
+            "default": {},
+            "tuned": {"strength": 0.5, "protected_share": 0.0, "sides": ("visual",)},
+            "protected": {"protected_share": 0.5},
+        }
     )
 
     def __post_init__(self) -> None:

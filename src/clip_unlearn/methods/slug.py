@@ -92,6 +92,13 @@ class SingleLayerGradient:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
             "default": {},
+            "tuned": {
+                "forget_threshold": 0.0,
+                "search_steps": 10,
+                "num_retain": 256,
+                "among": 5,
+                "sides": ("visual", "text"),
+            },
             "paper": {
                 "forget_threshold": 0.0,
                 "search_steps": 10,

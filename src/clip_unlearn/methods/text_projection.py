@@ -66,6 +66,13 @@ class TextProjection:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
             "default": {},
+            "tuned": {
+                "templates": ("A picture of {}", "{}"),
+                "target_prompt": "a photo of a .",
+                "hold_general_names": True,
+                "forget_weight": 100.0,
+                "ridge": 1e-3,
+            },
             "paper": {
                 "templates": ("{}",),
                 "target_prompt": "",
