@@ -153,7 +153,7 @@ def parse_recipe(text: str, *, source: Source = "synthetic", oracle: str | None 
 
 
 def every_method() -> list[str]:
-    """All methods as `parse_recipe` takes them, with the settings of their fair try if they had it."""
+    """All methods as `parse_recipe` takes them, with tuned settings where there are such."""
     return [f"{m.name}:{TUNED}" if TUNED in methods[m.name].presets else m.name for m in methods]
 
 
