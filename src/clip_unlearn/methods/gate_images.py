@@ -47,7 +47,7 @@ class GateSettings:
             what is below as well. More fits the synthetic pictures more closely, carries over to
             real ones less, and costs more.
         retain_images: pictures of each class to keep that are used at most, out of a larger set.
-        retain_views: random views of each of them; 1 to 8.
+        retain_views: random views of each of them; 2 to 8.
         near_classes: how many classes, those whose text is nearest, are shown better than the rest.
             Raising it keeps more of what is close, and costs more; 16 to 64.
         near_images: pictures of each of those that are used at most; 4 to 16.
@@ -89,7 +89,7 @@ class GateSettings:
 
     blocks: int = 0
     retain_images: int = 8
-    retain_views: int = 1
+    retain_views: int = 2
     near_classes: int = 32
     near_images: int = 8
     near_views: int = 8
