@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 from tests.bench.conftest import recipe
 
-from clip_unlearn.bench.entrants import Recipe, label_of, parse_recipe, refuse_namesakes
+from clip_unlearn.bench.entrants import (
+    Recipe,
+    every_method,
+    label_of,
+    parse_recipe,
+    refuse_namesakes,
+)
 from clip_unlearn.bench.store import read_rows
 from clip_unlearn.bench.summary import Summary, summarise
 from clip_unlearn.bench.tuning import best_of, read_trials, trial_name, trials_of, tried_classes
@@ -77,3 +83,13 @@ def test_the_preset_tuned_is_the_best_of_the_trials(folder: Path) -> None:
         for one in trials_of(parse_recipe(folder.name))
     }
     assert by_label[best.label].method == parse_recipe(f"{folder.name}:tuned").method
+
+
+def test_every_method_comes_with_its_tuned_settings_where_it_has_some() -> None:
+    named = every_method()
+    recipes = [parse_recipe(text) for text in named]
+    assert [one.name for one in recipes] == [method.name for method in methods]
+    assert "leace:tuned" in named and "gate" in named
+    for one in recipes:
+        has = "tuned" in methods[one.name].presets
+        assert one.preset == ("tuned" if has else "default")

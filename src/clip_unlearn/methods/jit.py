@@ -75,6 +75,15 @@ class JustInTime:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
             "default": {},
+            "tuned": {
+                "noise_std": 0.1,
+                "num_perturbations": 10,
+                "learning_rate": 0.002,
+                "max_norm": 1.0,
+                "epochs": 50,
+                "forget_threshold": 0.1,
+                "on_logits": False,
+            },
             "paper": {
                 "noise_std": 0.5,
                 "num_perturbations": 25,

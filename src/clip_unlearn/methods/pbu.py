@@ -72,6 +72,13 @@ class PartiallyBlinded:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
             "default": {},
+            "tuned": {
+                "fisher_weight": 1e8,
+                "distance_weight": 0.0,
+                "learning_rate": 1e-4,
+                "epochs": 50,
+                "forget_threshold": 0.1,
+            },
             "paper": {
                 "likelihood_weight": 721.0,
                 "fisher_weight": 90.0,

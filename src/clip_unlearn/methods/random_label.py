@@ -63,7 +63,9 @@ class RandomLabel:
     forgets: ClassVar[bool] = True
     uses_retain_set: ClassVar[bool] = True
     uses_heldout_images: ClassVar[bool] = False
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"default": {}})
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+        {"default": {}, "tuned": {"learning_rate": 3e-4, "steps": 40, "forget_weight": 1.0}}
+    )
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""
