@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable
 
 from PIL import Image
@@ -37,3 +38,11 @@ def test_the_same_summaries_give_the_same_bytes(summary: Made) -> None:
 
 def test_an_entrant_without_a_figure_is_left_out_and_does_not_stop_the_plot(summary: Made) -> None:
     assert plots.forget_against_retain([summary("one", score=[0.1, 0.2])])
+
+
+def test_the_longest_labels_leave_room_for_the_plot(summary: Made) -> None:
+    long = "a method with very many settings, each of them named, " * 4
+    ones = [summary(f"{long}{number}", score=[0.1, 0.2], robust_score=[0.1]) for number in range(8)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib gives up on its layout with a warning
+        assert plots.scores(ones)

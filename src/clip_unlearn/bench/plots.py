@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from clip_unlearn.bench.pooling import Pooled
 from clip_unlearn.bench.summary import Summary
 
+_LABEL_WIDTH = 40  # letters a line
 _X, _Y = ("robust_forget", "forget_accuracy"), "all_classes_accuracy"
 _WORDS = {
     "robust_forget": "left, robust (%)",
@@ -171,7 +173,7 @@ def _spread(pooled: Pooled, scale: int) -> list[list[float]]:
 
 
 def _rows(axes: Axes, names: Sequence[str]) -> None:
-    axes.set_yticks(range(len(names)), list(names))
+    axes.set_yticks(range(len(names)), [fill(name, _LABEL_WIDTH) for name in names], fontsize=8)
     axes.set_ylim(-0.5, max(0, len(names) - 1) + 0.5)
     handles, labels = axes.get_legend_handles_labels()
     once = dict(zip(labels, handles, strict=True))
