@@ -104,9 +104,38 @@ def test_of_an_mlp_a_few_hidden_units_change_and_nothing_else(
         own = {name: value for name, value in edit.tensors.items() if name.startswith(mlp)}
         into = own[f"{mlp}.c_fc.weight"] != model.network.get_parameter(f"{mlp}.c_fc.weight")
         out = own[f"{mlp}.c_proj.weight"] != model.network.get_parameter(f"{mlp}.c_proj.weight")
+        bias = own[f"{mlp}.c_fc.bias"] != model.network.get_parameter(f"{mlp}.c_fc.bias")
         assert into.any(1).sum() == QUICK.units
-        assert torch.equal(into.any(1), out.any(0))
-    assert all(".mlp." in name for name in edit.tensors)
+        assert torch.equal(into.any(1), out.any(0)) and torch.equal(into.any(1), bias)
+    parts = {name.rpartition(".mlp.")[2] for name in edit.tensors}
+    assert parts == {"c_fc.weight", "c_fc.bias", "c_proj.weight", "c_proj.bias"}
+    assert len(edit.tensors) == 8
+
+
+def test_a_second_round_goes_on_where_the_first_one_ended(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("vit")
+    text = build_classifier(model, NAMES)
+    twice = dataclasses.replace(QUICK, rounds=2, forget_threshold=-1.0)
+    request = requested(model, colour_pictures, "red")
+    edit = twice.fit(model, request, generator=torch.Generator().manual_seed(0))
+    assert [step["round"] for step in edit.provenance["steps"]] == [1, 2]
+    with edit.applied(model):
+        assert share(model, colour_pictures, "red", text) <= 0.1
+        assert share(model, colour_pictures, "white", text) >= 0.9
+
+
+@pytest.mark.parametrize(("still", "side"), [("steps", "visual."), ("text_steps", "transformer.")])
+def test_a_side_without_steps_stays_as_it_was(
+    still: str, side: str, trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("vit")
+    none = dataclasses.replace(QUICK, rounds=1, **{still: 0})
+    request = requested(model, colour_pictures, "red")
+    edit = none.fit(model, request, generator=torch.Generator().manual_seed(0))
+    own = [name for name in edit.tensors if name.startswith(side)]
+    assert edit.tensors and not own
 
 
 @pytest.mark.parametrize("tower", ["resnet", "vit"])

@@ -171,7 +171,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     "near classes as others": {"near_classes": 0},
                     "near pictures as others": {"near_share": 0.0},
                     "two pictures to keep": {"retain_images": 2, "near_images": 2},
-                    "a quarter of the class": {"forget_share": 0.25, "unit_forget_share": 0.25},
+                    "more of the class": {"forget_share": 0.25, "unit_forget_share": 0.5},
                     "no units": {"units": 0},
                     "no noise": {"unit_noise": 0.0},
                     "a ViT's whole last block": {"blocks": 1},
@@ -188,7 +188,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     f"margin {margin:g}, overshoot {overshoot:g}": {
                         "margin": margin,
                         "overshoot": overshoot,
-                        "unit_margin": margin,
+                        "unit_margin": margin + 1.5,
                     }
                     for margin in (2.5, 3.5, 4.5)
                     for overshoot in (2.0, 4.0, 6.0)
@@ -217,7 +217,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                         for steps in (150, 300, 600)
                     },
                     "held in logits": {"text_logit_weight": 10.0},
-                    "half the rate": {"text_learning_rate": 5e-4},
+                    "half the rate": {"text_learning_rate": 5e-4, "unit_learning_rate": 1.5e-3},
                 }
             ),
             "gate",
@@ -230,6 +230,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                         "steps": steps,
                         "batch_size": batch,
                         "learning_rate": rate,
+                        "unit_learning_rate": 3 * rate,
                     }
                     for steps in (300, 600)
                     for batch in (128, 256, 512)

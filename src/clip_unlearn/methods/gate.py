@@ -2,8 +2,8 @@
 
 The target of every picture, of the class or not, is a function of the original's own features
 (`gate_targets`); the last layers of the image encoder learn that function on activations that are
-computed once (`gate_images`): of a ViT, a few hidden units that become the gate (`gate_units`). The
-text encoder's last MLP moves the class's prompts until no picture is nearest to them, and holds all
+computed once (`gate_images`): of a ViT, a few hidden units that become the gate (`gate_units`). A
+few of the text encoder's move the class's prompts until no picture is nearest to them, and hold all
 other prompts where they were (`gate_text`).
 """
 

@@ -1,4 +1,4 @@
-"""The image side of gate distillation: the last stage learns the gate on cached activations."""
+"""The image side of gate distillation: the end of the encoder learns it on cached activations."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class GateSettings:
 
     Attributes:
         blocks: how much of the image encoder may change: of a ViT what comes after its last
-            attention, of a ResNet the attention pool; with 1, all of a ViT's last block, as with 0
-            where features are not of one token or blocks are not open_clip's plain ones; with 2,
-            what is below as well. More fits the synthetic pictures more closely, carries over to
-            real ones less, and costs more.
+            attention (of that, `units` alone if there are any), of a ResNet the attention pool;
+            with 1, all of a ViT's last block, as with 0 where features are not of one token or
+            blocks are not open_clip's plain ones; with 2, what is below as well. More fits the
+            synthetic pictures more closely, carries over to real ones less, and costs more.
         retain_images: pictures of each class to keep that are used at most, out of a larger set.
         retain_views: random views of each of them; 2 to 8.
         near_classes: how many classes, those whose text is nearest, are shown better than the rest.
@@ -164,7 +164,7 @@ def forget_in_images(
     assert retain_set is not None  # `fit` refuses a request without one
     directions = known.class_embeddings.to(model.device)
 
-    each = units_for(settings, encoder, request.forget_classes)
+    each = units_for(settings, model, encoder, request.forget_classes) if settings.steps else 0
     settings = settings.for_units() if each else settings
     trunk = frozen_trunk(model, blocks=settings.blocks)
 
@@ -210,7 +210,7 @@ def forget_in_images(
 
     def noise(inputs: Tensor) -> Tensor:
         drawn = settings.unit_noise * torch.randn(inputs.shape, generator=generator)
-        drawn[:-num_forget] = 0
+        drawn[: len(drawn) - num_forget] = 0
         return drawn.to(inputs)
 
     def loss() -> Tensor:
@@ -231,6 +231,7 @@ def forget_in_images(
         if units is None
         else units.parameters
     )
+    learnt = encoder if units is None else replace(encoder, upper=units.upper)
     record: list[dict[str, Any]] = []
     for number in range(1, settings.rounds + 1):
         descend(
@@ -241,15 +242,15 @@ def forget_in_images(
             stage=f"images, round {number}",
             on_progress=on_progress,
         )
-        if units is not None:
-            units.merge()
         left = max(
-            float((gate.lead(upper_features(encoder, own.activations)) > 0).float().mean())
+            float((gate.lead(upper_features(learnt, own.activations)) > 0).float().mean())
             for gate, own in zip(gates, heldout, strict=True)
         )
         record.append({"round": number, "image_side_accuracy": left})
         if left <= settings.forget_threshold:
             break
+    if units is not None:
+        units.merge()
     return torch.cat([pool.features for pool in pools]), record
 
 
@@ -296,10 +297,12 @@ def chosen_parameters(
     return {name: parameters[name] for name in selection.selected_layers}
 
 
-def units_for(settings: GateSettings, encoder: CutEncoder, forget_classes: Sequence[str]) -> int:
+def units_for(
+    settings: GateSettings, model: ClipModel, encoder: CutEncoder, forget_classes: Sequence[str]
+) -> int:
     """Units that each class gets in an encoder; 0 where whole tensors move."""
     wanted = settings.units if settings.num_layers is None else 0
-    return room_for(encoder, len(forget_classes), wanted)
+    return room_for(encoder, len(forget_classes), len(model.provenance.forgotten), wanted)
 
 
 def _tokens(gate: Gate, pool: Pool) -> Tokens:

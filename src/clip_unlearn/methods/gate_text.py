@@ -85,7 +85,7 @@ def forget_in_text(
     def draw(rows: Tensor, count: int) -> Tensor:
         return rows[torch.randint(len(rows), (count,), generator=generator)]
 
-    each = units_for(settings, encoder, forget_classes)
+    each = units_for(settings, model, encoder, forget_classes) if settings.text_steps else 0
     units = None
     if each:
         kept = Tokens(pool.activations[others], torch.zeros(len(others), device=model.device))

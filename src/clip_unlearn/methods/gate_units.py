@@ -19,13 +19,13 @@ from torch.nn import Parameter
 from torch.nn import functional as F
 
 from clip_unlearn.methods.activations import CHUNK
-from clip_unlearn.models.blocks import run_mlp
 from clip_unlearn.models.stages import CutEncoder
 
-MOST = 0.25  # of the hidden units, for all classes of a request together
+MOST = 0.2  # of the hidden units for all classes ever forgotten; with fewer each, half in the end
 FEWEST = 2  # for a class
 RIDGE = 0.3
 GAIN = 4.0  # from where nearly all others lie to the middle of the class, before the nonlinearity
+LEAST_APART = 0.5  # standard deviations of all others, where the class does not stand out
 SPREAD = 0.5  # of the units' first weights around the common one
 
 
@@ -77,7 +77,8 @@ class GateUnits:
 
         Args:
             encoder: with room for them; see `room_for`.
-            classes: of each class, its own tokens and all those to keep, these the same for all.
+            classes: of each class, its own tokens, and those to keep with how far its gate opens on
+                them.
             each: units a class.
             generator: on the CPU.
         """
@@ -105,7 +106,8 @@ class GateUnits:
         """
         block = self.block
         with torch.no_grad():
-            seen, rest = block.ln_2(own), run_mlp(block, own)
+            seen = block.ln_2(own)
+            rest = own + block.ls_2(block.mlp(seen))
             seen = seen if noise is None else seen + self.spread * noise
         fired = block.mlp.gelu(F.linear(seen, self.weight, self.bias))
         return self.head(rest + block.ls_2(F.linear(fired, self.answer)))
@@ -119,18 +121,20 @@ class GateUnits:
         mlp.c_proj.weight[:, self.rows] = self.answer
 
 
-def room_for(encoder: CutEncoder, num_classes: int, wanted: int) -> int:
+def room_for(encoder: CutEncoder, num_classes: int, earlier: int, wanted: int) -> int:
     """How many units each of so many classes can have; 0 where there is no room or no such MLP.
 
     Args:
         encoder: cut anywhere.
         num_classes: of a request.
+        earlier: classes that were forgotten before; they may have units too.
         wanted: units a class.
     """
     if encoder.last is None:
         return 0
-    found = min(wanted, int(encoder.last.mlp.c_fc.out_features * MOST) // num_classes)
-    return found if found >= FEWEST else 0
+    most = int(encoder.last.mlp.c_fc.out_features * MOST)
+    found = min(wanted, most // (earlier + num_classes))
+    return found if found >= min(wanted, FEWEST) else 0
 
 
 @torch.no_grad()
@@ -138,7 +142,8 @@ def _silence(block: ResidualAttentionBlock, tokens: Tensor, count: int) -> Tenso
     """The units whose answers vary least over tokens `(N, W)`; the mean of theirs is kept.
 
     Units of large weights are left alone, even if they never fire on anything to keep: one of them
-    may be the gate on a class that was forgotten earlier.
+    may be the gate on a class that was forgotten earlier. That holds while gates are fewer than the
+    others, as `MOST` sees to.
     """
     into, out = block.mlp.c_fc, block.mlp.c_proj
     fired = [block.mlp.gelu(into(block.ln_2(part))) for part in tokens.split(CHUNK)]
@@ -173,10 +178,13 @@ def _seek(
     spread = shifted.T @ (weights[:, None] * shifted)
     spread += RIDGE * spread.diagonal().mean() * torch.eye(len(spread)).to(spread)
     slope = torch.linalg.solve(spread, shifted.T @ (weights * (wanted - weights @ wanted)))
-    opens = own.opening > 0 if (own.opening > 0).any() else own.opening == 0
+    opens = own.opening > 0
+    if not opens.any():
+        opens = ~opens
     inside, others = (seen[0] @ slope)[opens], (seen[1] @ slope).sort().values
     open_, shut = inside.median(), others[int(0.99 * (len(others) - 1))]
-    scale = GAIN / (open_ - shut).clamp_min(1e-6)
+    apart = (open_ - shut).clamp_min(LEAST_APART * others.std()).clamp_min(1e-6)
+    scale = GAIN / apart
     drawn = torch.randn(count, len(slope), generator=generator).to(slope)
     weight = scale * (slope + SPREAD * slope.norm() * len(slope) ** -0.5 * drawn)
     # Wherever a unit points, it is as open at the centre as all others of its class.

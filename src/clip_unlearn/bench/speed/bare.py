@@ -220,16 +220,19 @@ class GatePasses:
     def _upper(self, encoder: CutEncoder) -> tuple[Callable[[Tensor], Tensor], list[Parameter]]:
         """What each step runs, and the tensors that it needs the gradients of."""
         network, classes = self._model.network, self._classes
-        each = units_for(self._settings, encoder, classes)
-        if not each or encoder.last is None or encoder.head is None:
+        each = units_for(self._settings, self._model, encoder, classes)
+        if not each:
             return encoder.upper, [network.get_parameter(name) for name in encoder.layers]
-        rows = torch.arange(each * len(classes))
-        mlp = encoder.last.mlp
-        weight, bias = mlp.c_fc.weight.detach()[rows], mlp.c_fc.bias.detach()[rows]
-        answer = Parameter(mlp.c_proj.weight.detach()[:, rows])
+        assert encoder.last is not None and encoder.head is not None
+        mlp, rows = encoder.last.mlp, torch.arange(each * len(classes))
         units = GateUnits(
-            *(encoder.last, encoder.head, rows, Parameter(weight), Parameter(bias), answer),
-            spread=torch.ones_like(weight[0]),
+            block=encoder.last,
+            head=encoder.head,
+            rows=rows,
+            weight=Parameter(mlp.c_fc.weight.detach()[rows]),
+            bias=Parameter(mlp.c_fc.bias.detach()[rows]),
+            answer=Parameter(mlp.c_proj.weight.detach()[:, rows]),
+            spread=torch.ones_like(mlp.c_fc.weight[0]),
         )
         return units.upper, list(units.parameters.values())
 
