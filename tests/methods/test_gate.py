@@ -13,6 +13,7 @@ from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.gate_images import shown_pictures
 from clip_unlearn.methods.gate_text import TEMPLATES, prompt_tokens
 from clip_unlearn.models.clip import ClipModel, image_features
+from clip_unlearn.models.edit import Edit
 from clip_unlearn.models.stages import cut_image_encoder, cut_text_encoder
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, accuracy, build_classifier
 from clip_unlearn.progress import Progress
@@ -41,6 +42,18 @@ def requested(
     return UnlearnRequest(sets, build_classifier(model, NAMES), retain_set)
 
 
+def fitted(
+    model: ClipModel,
+    pictures: Pictures,
+    *names: str,
+    method: GateDistillation = QUICK,
+    gone: tuple[str, ...] = (),
+    seed: int = 0,
+) -> Edit:
+    request = requested(model, pictures, *names, gone=gone)
+    return method.fit(model, request, generator=torch.Generator().manual_seed(seed))
+
+
 def share(
     model: ClipModel, pictures: Pictures, name: str, text: ZeroShotClassifier | None = None
 ) -> float:
@@ -58,8 +71,7 @@ def test_the_class_is_forgotten_on_both_sides_and_the_others_are_kept(
     original_text = build_classifier(model, NAMES)
     before = {name: share(model, colour_pictures, name) for name in NAMES}
     assert min(before.values()) >= 0.9
-    request = requested(model, colour_pictures, "red")
-    edit = QUICK.fit(model, request, generator=torch.Generator().manual_seed(0))
+    edit = fitted(model, colour_pictures, "red")
     with edit.applied(model):
         assert share(model, colour_pictures, "red") <= 0.1
         assert share(model, colour_pictures, "red", original_text) <= 0.1
@@ -71,8 +83,7 @@ def test_the_original_image_encoder_does_not_find_the_class_by_the_new_text(
     trained_model: Trained, colour_pictures: Pictures
 ) -> None:
     model = trained_model("resnet")
-    request = requested(model, colour_pictures, "blue")
-    edit = QUICK.fit(model, request, generator=torch.Generator().manual_seed(0))
+    edit = fitted(model, colour_pictures, "blue")
     with edit.applied(model):
         new_text = build_classifier(model, NAMES)
     assert share(model, colour_pictures, "blue") >= 0.9
@@ -84,8 +95,7 @@ def test_only_the_upper_parts_change(
     tower: str, trained_model: Trained, colour_pictures: Pictures
 ) -> None:
     model = trained_model(tower)
-    request = requested(model, colour_pictures, "red")
-    edit = QUICK.fit(model, request, generator=torch.Generator().manual_seed(0))
+    edit = fitted(model, colour_pictures, "red")
     image = cut_image_encoder(model.network, blocks=0)
     text = cut_text_encoder(model.network, model.tokenizer(["a red"]), blocks=0)
     assert set(edit.tensors) <= {*image.layers, *text.layers}
@@ -96,8 +106,7 @@ def test_of_an_mlp_a_few_hidden_units_change_and_nothing_else(
     trained_model: Trained, colour_pictures: Pictures
 ) -> None:
     model = trained_model("vit")
-    request = requested(model, colour_pictures, "red")
-    edit = QUICK.fit(model, request, generator=torch.Generator().manual_seed(0))
+    edit = fitted(model, colour_pictures, "red")
     for path in ("visual.transformer", "transformer"):
         blocks = model.network.get_submodule(path).resblocks
         mlp = f"{path}.resblocks.{len(blocks) - 1}.mlp"
@@ -118,8 +127,7 @@ def test_a_second_round_goes_on_where_the_first_one_ended(
     model = trained_model("vit")
     text = build_classifier(model, NAMES)
     twice = dataclasses.replace(QUICK, rounds=2, forget_threshold=-1.0)
-    request = requested(model, colour_pictures, "red")
-    edit = twice.fit(model, request, generator=torch.Generator().manual_seed(0))
+    edit = fitted(model, colour_pictures, "red", method=twice)
     assert [step["round"] for step in edit.provenance["steps"]] == [1, 2]
     with edit.applied(model):
         assert share(model, colour_pictures, "red", text) <= 0.1
@@ -132,8 +140,7 @@ def test_a_side_without_steps_stays_as_it_was(
 ) -> None:
     model = trained_model("vit")
     none = dataclasses.replace(QUICK, rounds=1, **{still: 0})
-    request = requested(model, colour_pictures, "red")
-    edit = none.fit(model, request, generator=torch.Generator().manual_seed(0))
+    edit = fitted(model, colour_pictures, "red", method=none)
     own = [name for name in edit.tensors if name.startswith(side)]
     assert edit.tensors and not own
 
@@ -144,12 +151,9 @@ def test_an_earlier_class_stays_forgotten(
 ) -> None:
     model = trained_model(tower)
     text = build_classifier(model, NAMES)
-    first = QUICK.fit(
-        model, requested(model, colour_pictures, "red"), generator=torch.Generator().manual_seed(0)
-    )
+    first = fitted(model, colour_pictures, "red")
     with first.applied(model) as once:
-        request = requested(once, colour_pictures, "blue", gone=("red",))
-        second = QUICK.fit(once, request, generator=torch.Generator().manual_seed(1))
+        second = fitted(once, colour_pictures, "blue", gone=("red",), seed=1)
         with second.applied(once):
             assert share(model, colour_pictures, "red", text) <= 0.1
             assert share(model, colour_pictures, "blue", text) <= 0.1
@@ -162,8 +166,7 @@ def test_with_num_layers_so_many_tensors_of_each_encoder_change(
 ) -> None:
     model = trained_model("vit")
     few = dataclasses.replace(QUICK, num_layers=3, steps=3, text_steps=3, rounds=1)
-    request = requested(model, colour_pictures, "red")
-    edit = few.fit(model, request, generator=torch.Generator().manual_seed(0))
+    edit = fitted(model, colour_pictures, "red", method=few)
     sides = [name.startswith("visual.") for name in edit.tensors]
     assert sides.count(True) == 3 and sides.count(False) == 3
 
@@ -172,8 +175,7 @@ def test_two_classes_are_forgotten_in_one_request(
     trained_model: Trained, colour_pictures: Pictures
 ) -> None:
     model = trained_model("resnet")
-    request = requested(model, colour_pictures, "red", "blue")
-    edit = QUICK.fit(model, request, generator=torch.Generator().manual_seed(0))
+    edit = fitted(model, colour_pictures, "red", "blue")
     with edit.applied(model):
         assert share(model, colour_pictures, "red") <= 0.1
         assert share(model, colour_pictures, "blue") <= 0.1

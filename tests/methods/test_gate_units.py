@@ -108,9 +108,7 @@ def test_the_gate_of_an_earlier_request_is_left_alone(
     for seed in range(3):
         units = taken(encoder, (own, kept), seed)
         units.answer.fill_(0.1)
-        units.bias.fill_(
-            -50
-        )  # silent on everything to keep: only their size tells that they matter
+        units.bias.fill_(-50)  # silent on all to keep: only their size tells that they matter
         units.merge()
         rows.append(set(units.rows.tolist()))
     assert len(set.union(*rows)) == 3 * EACH
@@ -177,9 +175,8 @@ def test_there_is_room_in_an_mlp_on_one_token_and_for_so_many_classes(
     assert room_for(encoder, 1, most, EACH) == 0
     assert room_for(encoder, 1, 0, 1) == 1
     assert room_for(encoder, 1, 0, 0) == 0
-    network = trained_model("resnet").network
-    assert room_for(cut_image_encoder(network, blocks=0), 1, 0, EACH) == 0
-    assert room_for(replace(encoder, last=None), 1, 0, EACH) == 0
     model = trained_model("resnet")
+    assert room_for(cut_image_encoder(model.network, blocks=0), 1, 0, EACH) == 0
+    assert room_for(replace(encoder, last=None), 1, 0, EACH) == 0
     text = cut_text_encoder(model.network, model.tokenizer(["a red"]), blocks=0)
     assert room_for(text, 1, 0, EACH) == EACH
