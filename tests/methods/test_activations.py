@@ -40,8 +40,8 @@ def test_features_do_not_depend_on_how_many_are_computed_at_once(
     encoder = cut_image_encoder(model.network)
     with torch.no_grad():
         seen = encoder.trunk(model.preprocess.normalize(colour_pictures("red", 8)))
-    apart = torch.cat([upper_features(encoder, one[None]) for one in seen])
-    assert torch.allclose(upper_features(encoder, seen), apart, atol=1e-5)
+    apart = torch.cat([upper_features(encoder.upper, one[None]) for one in seen])
+    assert torch.allclose(upper_features(encoder.upper, seen), apart, atol=1e-5)
 
 
 def test_mixed_images_lie_between_the_two() -> None:

@@ -38,13 +38,13 @@ def joined(*pools: Pool) -> Pool:
 @torch.no_grad()
 def pool_of(encoder: CutEncoder, activations: Tensor) -> Pool:
     """A pool of the given activations."""
-    return Pool(activations, upper_features(encoder, activations))
+    return Pool(activations, upper_features(encoder.upper, activations))
 
 
 @torch.no_grad()
-def upper_features(encoder: CutEncoder, activations: Tensor) -> Tensor:
+def upper_features(upper: Callable[[Tensor], Tensor], activations: Tensor) -> Tensor:
     """Features `(N, D)` of unit norm, computed in chunks."""
-    parts = [encoder.upper(part).float() for part in activations.split(CHUNK)]
+    parts = [upper(part).float() for part in activations.split(CHUNK)]
     return F.normalize(torch.cat(parts), dim=-1)
 
 

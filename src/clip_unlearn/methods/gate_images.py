@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor
-from torch.nn import Parameter
 from torch.nn import functional as F
 
 from clip_unlearn.methods.activations import (
@@ -22,11 +21,10 @@ from clip_unlearn.methods.activations import (
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.descent import descend
 from clip_unlearn.methods.gate_targets import Gate, through
+from clip_unlearn.methods.gate_tensors import Learner, WholeTensors
 from clip_unlearn.methods.gate_units import GateUnits, Tokens, room_for
-from clip_unlearn.methods.layer_selection import select_layers
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.frozen import frozen_trunk, quick
-from clip_unlearn.models.layers import Side
 from clip_unlearn.models.stages import CutEncoder
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
 from clip_unlearn.progress import OnProgress
@@ -200,38 +198,30 @@ def forget_in_images(
     num_forget = round(settings.batch_size * settings.forget_share)
     num_near = round((settings.batch_size - num_forget) * settings.near_share)
     counts = [settings.batch_size - num_forget - num_near, num_near, num_forget]
-    units = None
+    learner: Learner = WholeTensors(model, "visual", encoder, settings.num_layers)
     if each:
         sought = [
             (_tokens(gate, own), _tokens(gate, retain))
             for gate, own in zip(gates, forget, strict=True)
         ]
-        units = GateUnits.take(encoder, sought, each=each, generator=generator)
+        learner = GateUnits.take(encoder, sought, each=each, generator=generator)
+    kept_rows, near_rows, own_rows = (learner.prepare(pool.activations) for pool in pools)
 
-    def noise(inputs: Tensor) -> Tensor:
-        drawn = settings.unit_noise * torch.randn(inputs.shape, generator=generator)
-        drawn[: len(drawn) - num_forget] = 0
-        return drawn.to(inputs)
+    def draw(count: int, of: Tensor) -> Tensor:
+        return torch.randint(len(of), (count,), generator=generator).to(model.device)
 
     def loss() -> Tensor:
-        rows = [
-            torch.randint(len(pool.features), (count,), generator=generator).to(model.device)
-            for pool, count in zip(pools, counts, strict=True)
-        ]
-        inputs = torch.cat([p.activations[r] for p, r in zip(pools, rows, strict=True)])
-        wanted = torch.cat([t[r] for t, r in zip(targets, rows, strict=True)])
+        rows = [draw(count, of) for count, of in zip(counts, targets, strict=True)]
+        own = learner.blurred(own_rows[rows[2]], settings.unit_noise, generator)
+        wanted = torch.cat([of[r] for of, r in zip(targets, rows, strict=True)])
         with quick(model.device):
-            found = encoder.upper(inputs) if units is None else units.upper(inputs, noise(inputs))
+            found = learner.upper(torch.cat([kept_rows[rows[0]], near_rows[rows[1]], own]))
         error = F.normalize(found.float(), dim=-1) - wanted
         in_logits = (error @ directions.T).square().mean(1)
         return (error.square().sum(1) + settings.logit_weight * in_logits).mean()
 
-    parameters = (
-        chosen_parameters(settings, model, "visual", encoder.layers, loss)
-        if units is None
-        else units.parameters
-    )
-    learnt = encoder if units is None else replace(encoder, upper=units.upper)
+    parameters = learner.moving(loss)
+    heldout_rows = [learner.prepare(pool.activations) for pool in heldout]
     record: list[dict[str, Any]] = []
     for number in range(1, settings.rounds + 1):
         descend(
@@ -243,14 +233,13 @@ def forget_in_images(
             on_progress=on_progress,
         )
         left = max(
-            float((gate.lead(upper_features(learnt, own.activations)) > 0).float().mean())
-            for gate, own in zip(gates, heldout, strict=True)
+            float((gate.lead(upper_features(learner.upper, own)) > 0).float().mean())
+            for gate, own in zip(gates, heldout_rows, strict=True)
         )
         record.append({"round": number, "image_side_accuracy": left})
         if left <= settings.forget_threshold:
             break
-    if units is not None:
-        units.merge()
+    learner.merge()
     return torch.cat([pool.features for pool in pools]), record
 
 
@@ -278,23 +267,6 @@ def shown_pictures(
     place = same.gather(1, retain_set.labels[:, None])[:, 0] - 1
     near = (is_near & (place < settings.near_images)).nonzero()[:, 0]
     return near, (~is_near & (place < settings.retain_images)).nonzero()[:, 0]
-
-
-def chosen_parameters(
-    settings: GateSettings,
-    model: ClipModel,
-    side: Side,
-    layers: Sequence[str],
-    loss: Callable[[], Tensor],
-) -> dict[str, Parameter]:
-    """The tensors that move: all, or those with the largest mean absolute gradient."""
-    parameters = {name: model.network.get_parameter(name) for name in layers}
-    if settings.num_layers is None:
-        return parameters
-    found = torch.autograd.grad(loss(), list(parameters.values()), allow_unused=True)
-    gradients = {n: g for n, g in zip(parameters, found, strict=True) if g is not None}
-    selection = select_layers(gradients, {side: layers}, {side: settings.num_layers})
-    return {name: parameters[name] for name in selection.selected_layers}
 
 
 def units_for(

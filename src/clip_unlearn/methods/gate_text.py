@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from clip_unlearn.methods.activations import pool_of
 from clip_unlearn.methods.descent import descend
-from clip_unlearn.methods.gate_images import GateSettings, chosen_parameters, units_for
+from clip_unlearn.methods.gate_images import GateSettings, units_for
+from clip_unlearn.methods.gate_tensors import Learner, WholeTensors
 from clip_unlearn.methods.gate_units import GateUnits, Tokens
 from clip_unlearn.models.clip import PROMPT_BATCH, ClipModel
 from clip_unlearn.models.stages import CutEncoder
@@ -86,8 +87,10 @@ def forget_in_text(
         return rows[torch.randint(len(rows), (count,), generator=generator)]
 
     each = units_for(settings, model, encoder, forget_classes) if settings.text_steps else 0
-    units = None
+    learner: Learner = WholeTensors(model, "text", encoder, settings.num_layers)
+    learning_rate = settings.text_learning_rate
     if each:
+        learning_rate = settings.unit_learning_rate
         kept = Tokens(pool.activations[others], torch.zeros(len(others), device=model.device))
         sought = [
             (Tokens(prompts, torch.ones(len(prompts), device=model.device)), kept)
@@ -95,13 +98,13 @@ def forget_in_text(
             .view(len(TEMPLATES), len(forget_classes), -1)
             .unbind(1)
         ]
-        units = GateUnits.take(encoder, sought, each=each, generator=generator)
-    upper = encoder.upper if units is None else units.upper
+        learner = GateUnits.take(encoder, sought, each=each, generator=generator)
+    prepared = learner.prepare(pool.activations)
 
     def loss() -> Tensor:
         kept = torch.cat([draw(others, PROMPTS_A_STEP), draw(near, PROMPTS_A_STEP)])
         rows = torch.cat([own, kept]).to(model.device)
-        features = F.normalize(upper(pool.activations[rows]).float(), dim=-1)
+        features = F.normalize(learner.upper(prepared[rows]).float(), dim=-1)
         seen = torch.randint(len(pictures), (PICTURES_A_STEP,), generator=generator)
         seen = seen.to(model.device)
         over = (pictures[seen] @ features[: len(own)].T - limit[seen, None]).clamp_min(0)
@@ -111,18 +114,12 @@ def forget_in_text(
             error = error + settings.text_logit_weight * (moved @ pictures[seen].T).square().mean(1)
         return settings.text_push * over.square().mean() + error.mean()
 
-    if units is None:
-        parameters = chosen_parameters(settings, model, "text", encoder.layers, loss)
-        learning_rate = settings.text_learning_rate
-    else:
-        parameters, learning_rate = units.parameters, settings.unit_learning_rate
     descend(
-        parameters,
+        learner.moving(loss),
         loss,
         steps=settings.text_steps,
         learning_rate=learning_rate,
         stage="text",
         on_progress=on_progress,
     )
-    if units is not None:
-        units.merge()
+    learner.merge()

@@ -8,7 +8,7 @@ few units move what they fire on, and everything else keeps its features.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -92,25 +92,41 @@ class GateUnits:
         answer = Parameter(torch.zeros_like(weight).T.contiguous())
         return cls(block, head, rows, Parameter(weight), Parameter(bias), answer, spread)
 
-    @property
-    def parameters(self) -> dict[str, Parameter]:
-        """What moves."""
+    def moving(self, loss: Callable[[], Tensor]) -> Mapping[str, Parameter]:
+        """What moves, by name, whatever the loss."""
         return {"weight": self.weight, "bias": self.bias, "answer": self.answer}
 
-    def upper(self, own: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Features `(B, D)`, not normalised, of tokens `(B, W)` that have attended.
+    @torch.no_grad()
+    def prepare(self, activations: Tensor) -> Tensor:
+        """What does not move, once for every step: `(N, 2 W)`, what the units see and all the rest.
 
         Args:
-            own: the tokens.
-            noise: `(B, W)`, in standard deviations, on what the units see of them and nothing else.
+            activations: tokens `(N, W)` that have attended.
         """
         block = self.block
-        with torch.no_grad():
+        parts: list[Tensor] = []
+        for own in activations.split(CHUNK):
             seen = block.ln_2(own)
-            rest = own + block.ls_2(block.mlp(seen))
-            seen = seen if noise is None else seen + self.spread * noise
-        fired = block.mlp.gelu(F.linear(seen, self.weight, self.bias))
-        return self.head(rest + block.ls_2(F.linear(fired, self.answer)))
+            parts.append(torch.cat([seen, own + block.ls_2(block.mlp(seen))], -1))
+        return torch.cat(parts)
+
+    def blurred(self, prepared: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+        """The same with noise on what the units see of it, and on nothing else.
+
+        Args:
+            prepared: `(B, 2 W)`.
+            noise: in standard deviations.
+            generator: on the CPU.
+        """
+        seen, rest = prepared.chunk(2, -1)
+        drawn = torch.randn(seen.shape, generator=generator).to(seen)
+        return torch.cat([seen + noise * self.spread * drawn, rest], -1)
+
+    def upper(self, prepared: Tensor) -> Tensor:
+        """Features `(B, D)`, not normalised, of what `prepare` gave `(B, 2 W)`."""
+        seen, rest = prepared.chunk(2, -1)
+        fired = self.block.mlp.gelu(F.linear(seen, self.weight, self.bias))
+        return self.head(rest + self.block.ls_2(F.linear(fired, self.answer)))
 
     @torch.no_grad()
     def merge(self) -> None:
@@ -146,9 +162,13 @@ def _silence(block: ResidualAttentionBlock, tokens: Tensor, count: int) -> Tenso
     others, as `MOST` sees to.
     """
     into, out = block.mlp.c_fc, block.mlp.c_proj
-    fired = [block.mlp.gelu(into(block.ln_2(part))) for part in tokens.split(CHUNK)]
-    mean = torch.stack([part.sum(0) for part in fired]).sum(0) / len(tokens)
-    squares = torch.stack([(part - mean).square().sum(0) for part in fired]).sum(0)
+
+    def answers() -> Iterator[Tensor]:  # twice, since all at once would not fit for many pictures
+        for part in tokens.split(CHUNK):
+            yield block.mlp.gelu(into(block.ln_2(part)))
+
+    mean = torch.stack([part.sum(0) for part in answers()]).sum(0) / len(tokens)
+    squares = torch.stack([(part - mean).square().sum(0) for part in answers()]).sum(0)
     strength = out.weight.norm(dim=0)
     size = into.weight.norm(dim=1) * strength
     cost = squares.sqrt() * strength

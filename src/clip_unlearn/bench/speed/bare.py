@@ -24,12 +24,13 @@ from clip_unlearn.methods.gate_images import (
     shown_pictures,
     units_for,
 )
+from clip_unlearn.methods.gate_tensors import Learner, WholeTensors
 from clip_unlearn.methods.gate_text import PROMPTS_A_STEP, TEMPLATES, prompt_tokens
 from clip_unlearn.methods.gate_units import GateUnits
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.models.clip import IMAGE_BATCH, PROMPT_BATCH, ClipModel
 from clip_unlearn.models.frozen import frozen_trunk, quick
-from clip_unlearn.models.layers import gradients_for, updatable_layers
+from clip_unlearn.models.layers import Side, gradients_for, updatable_layers
 from clip_unlearn.models.stages import CutEncoder, cut_image_encoder, cut_text_encoder
 from clip_unlearn.synthesis.sets import ForgetSet
 
@@ -195,13 +196,14 @@ class GatePasses:
                 kept = self._trunk(pixels[:count])
                 image.upper(kept)
             activations = _rows(kept, CHUNK)
-        batch = _rows(activations, settings.batch_size)
-        upper, moving = self._upper(image)
+        learner = self._learner(image, "visual")
+        batch = _rows(learner.prepare(activations), settings.batch_size)
+        moving = _moving(learner)
         with gradients_for(model.network, image.layers):
             for _ in range(steps):
                 for _ in range(settings.steps):
                     with quick(model.device):
-                        features = upper(batch)
+                        features = learner.upper(batch)
                     _backward(features.float().sum(), moving)
                 with torch.no_grad():
                     for count in _chunks(self._heldout_views):
@@ -211,21 +213,21 @@ class GatePasses:
                 packed = text.trunk(tokens)
                 for part in packed.split(CHUNK):
                     text.upper(part)
-        batch = _rows(packed, self._own_prompts + 2 * PROMPTS_A_STEP)
-        upper, moving = self._upper(text)
+        learner = self._learner(text, "text")
+        batch = _rows(learner.prepare(packed), self._own_prompts + 2 * PROMPTS_A_STEP)
+        moving = _moving(learner)
         with gradients_for(model.network, text.layers):
             for _ in range(settings.text_steps):
-                _backward(upper(batch).sum(), moving)
+                _backward(learner.upper(batch).sum(), moving)
 
-    def _upper(self, encoder: CutEncoder) -> tuple[Callable[[Tensor], Tensor], list[Parameter]]:
-        """What each step runs, and the tensors that it needs the gradients of."""
-        network, classes = self._model.network, self._classes
-        each = units_for(self._settings, self._model, encoder, classes)
+    def _learner(self, encoder: CutEncoder, side: Side) -> Learner:
+        """What each step runs: units like those that the method takes, or whole tensors."""
+        each = units_for(self._settings, self._model, encoder, self._classes)
         if not each:
-            return encoder.upper, [network.get_parameter(name) for name in encoder.layers]
+            return WholeTensors(self._model, side, encoder)
         assert encoder.last is not None and encoder.head is not None
-        mlp, rows = encoder.last.mlp, torch.arange(each * len(classes))
-        units = GateUnits(
+        mlp, rows = encoder.last.mlp, torch.arange(each * len(self._classes))
+        return GateUnits(
             block=encoder.last,
             head=encoder.head,
             rows=rows,
@@ -234,12 +236,15 @@ class GatePasses:
             answer=Parameter(mlp.c_proj.weight.detach()[:, rows]),
             spread=torch.ones_like(mlp.c_fc.weight[0]),
         )
-        return units.upper, list(units.parameters.values())
 
 
 def distinct_views(views: int) -> int:
     """How many different pictures so many views of one are: every third is the picture itself."""
     return views - len(range(0, views, 3)) + 1
+
+
+def _moving(learner: Learner) -> list[Parameter]:
+    return list(learner.moving(lambda: torch.zeros(())).values())
 
 
 def _backward(loss: Tensor, parameters: Sequence[Parameter]) -> None:

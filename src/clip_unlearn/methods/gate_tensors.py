@@ -1,0 +1,86 @@
+"""Whole tensors that learn the gate, where an encoder has no hidden units for it.
+
+`Learner` is what both have in common, so that neither side of the method asks which it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from clip_unlearn.methods.layer_selection import select_layers
+from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.layers import Side
+from clip_unlearn.models.stages import CutEncoder
+
+
+class Learner(Protocol):
+    """The part of an encoder that learns the gate."""
+
+    def prepare(self, activations: Tensor) -> Tensor:
+        """What of activations `(N, ...)` stays as it is at every step, `(N, ...)`."""
+        ...
+
+    def blurred(self, prepared: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+        """The same `(B, ...)` with noise, in standard deviations, on what the gate alone sees."""
+        ...
+
+    def upper(self, prepared: Tensor) -> Tensor:
+        """Features `(B, D)`, not normalised, of what `prepare` gave."""
+        ...
+
+    def moving(self, loss: Callable[[], Tensor]) -> Mapping[str, Parameter]:
+        """What moves, by name, for a loss of these features."""
+        ...
+
+    def merge(self) -> None:
+        """Write what was learnt into the encoder, in place."""
+        ...
+
+
+@dataclass(frozen=True)
+class WholeTensors:
+    """All of an encoder's upper part, or the tensors of it with the largest gradients.
+
+    Attributes:
+        model: whose encoder it is.
+        side: which of both.
+        encoder: cut.
+        num_layers: how many tensors move; None for all.
+    """
+
+    model: ClipModel
+    side: Side
+    encoder: CutEncoder
+    num_layers: int | None = None
+
+    def prepare(self, activations: Tensor) -> Tensor:
+        """The activations."""
+        return activations
+
+    def blurred(self, prepared: Tensor, noise: float, generator: torch.Generator) -> Tensor:
+        """The same without noise: what these tensors see, everything sees."""
+        return prepared
+
+    def upper(self, prepared: Tensor) -> Tensor:
+        """Features `(B, D)`, not normalised, of activations `(B, ...)`."""
+        return self.encoder.upper(prepared)
+
+    def moving(self, loss: Callable[[], Tensor]) -> Mapping[str, Parameter]:
+        """The tensors that move, by name: those with the largest mean absolute gradient."""
+        layers = self.encoder.layers
+        parameters = {name: self.model.network.get_parameter(name) for name in layers}
+        if self.num_layers is None:
+            return parameters
+        found = torch.autograd.grad(loss(), list(parameters.values()), allow_unused=True)
+        gradients = {n: g for n, g in zip(parameters, found, strict=True) if g is not None}
+        selection = select_layers(gradients, {self.side: layers}, {self.side: self.num_layers})
+        return {name: parameters[name] for name in selection.selected_layers}
+
+    def merge(self) -> None:
+        """Nothing: they are the encoder's own."""
