@@ -98,7 +98,7 @@ def test_only_the_upper_parts_change(
     edit = fitted(model, colour_pictures, "red")
     image = cut_image_encoder(model.network, blocks=0)
     text = cut_text_encoder(model.network, model.tokenizer(["a red"]), blocks=0)
-    assert set(edit.tensors) <= {*image.layers, *text.layers}
+    assert set(edit.tensors) <= {*image.layers, *image.norms, *text.layers}
     assert not any(".attn." in name for name in edit.tensors)
 
 
@@ -119,6 +119,29 @@ def test_of_an_mlp_a_few_hidden_units_change_and_nothing_else(
     parts = {name.rpartition(".mlp.")[2] for name in edit.tensors}
     assert parts == {"c_fc.weight", "c_fc.bias", "c_proj.weight", "c_proj.bias"}
     assert len(edit.tensors) == 8
+
+
+def test_of_a_resnet_a_few_channels_of_the_last_block_change_and_what_the_pool_makes_of_them(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("resnet")
+    edit = fitted(model, colour_pictures, "red")
+    changed = {
+        name: value != model.network.get_parameter(name)
+        for name, value in edit.tensors.items()
+        if name.startswith("visual.")
+    }
+    rows = changed["visual.layer4.0.conv3.weight"].flatten(1).any(1)
+    assert rows.sum() == QUICK.units
+    assert torch.equal(changed["visual.layer4.0.downsample.0.weight"].flatten(1).any(1), rows)
+    for projection in "qkv":
+        columns = changed[f"visual.attnpool.{projection}_proj.weight"].any(0)
+        assert torch.equal(columns, rows)
+    assert torch.equal(changed["visual.attnpool.positional_embedding"].any(0), rows)
+    norms = {name for name in changed if ".bn3." in name or ".downsample.1." in name}
+    assert len(norms) == 4
+    assert all(not (changed[name] & ~rows).any() for name in norms)
+    assert "visual.attnpool.c_proj.weight" not in changed
 
 
 def test_a_second_round_goes_on_where_the_first_one_ended(

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_unlearn.methods.gate_units import FEWEST, GateUnits, Tokens, room_for
+from clip_unlearn.methods.gate_units import FEWEST, Examples, GateUnits, room_for
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.stages import CutEncoder, cut_image_encoder, cut_text_encoder
 
@@ -23,7 +24,7 @@ def encoder(trained_model: Trained) -> CutEncoder:
 
 
 @pytest.fixture
-def tokens(encoder: CutEncoder, colour_pictures: Pictures) -> tuple[Tokens, Tokens]:
+def tokens(encoder: CutEncoder, colour_pictures: Pictures) -> tuple[Examples, Examples]:
     """Of the class, for which the gate opens, and of all others, for which it does not."""
 
     def of(*names: str) -> Tensor:
@@ -33,10 +34,10 @@ def tokens(encoder: CutEncoder, colour_pictures: Pictures) -> tuple[Tokens, Toke
         return found
 
     own, kept = of("red"), of("green", "blue", "yellow")
-    return Tokens(own, torch.full((len(own),), 0.1)), Tokens(kept, torch.zeros(len(kept)))
+    return Examples(own, torch.full((len(own),), 0.1)), Examples(kept, torch.zeros(len(kept)))
 
 
-def taken(encoder: CutEncoder, tokens: tuple[Tokens, Tokens], seed: int = 0) -> GateUnits:
+def taken(encoder: CutEncoder, tokens: tuple[Examples, Examples], seed: int = 0) -> GateUnits:
     generator = torch.Generator().manual_seed(seed)
     return GateUnits.take(encoder, [tokens], each=EACH, generator=generator)
 
@@ -49,7 +50,7 @@ def hidden(units: GateUnits, tokens: Tensor) -> Tensor:
 
 @torch.no_grad()
 def test_taken_units_fire_on_the_class_and_not_on_others(
-    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+    encoder: CutEncoder, tokens: tuple[Examples, Examples]
 ) -> None:
     units = taken(encoder, tokens)
     own, kept = (hidden(units, part.values) for part in tokens)
@@ -58,7 +59,7 @@ def test_taken_units_fire_on_the_class_and_not_on_others(
 
 
 def test_a_gate_that_opens_nowhere_is_sought_all_the_same(
-    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+    encoder: CutEncoder, tokens: tuple[Examples, Examples]
 ) -> None:
     own = replace(tokens[0], opening=torch.zeros(len(tokens[0].opening)))
     drawn = torch.rand(len(tokens[1].opening), generator=torch.Generator().manual_seed(0))
@@ -70,7 +71,7 @@ def test_a_gate_that_opens_nowhere_is_sought_all_the_same(
 
 @torch.no_grad()
 def test_what_they_said_before_is_kept_in_the_mean(
-    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+    encoder: CutEncoder, tokens: tuple[Examples, Examples]
 ) -> None:
     block, kept = encoder.last, tokens[1].values
     assert block is not None
@@ -82,7 +83,7 @@ def test_what_they_said_before_is_kept_in_the_mean(
 
 @torch.no_grad()
 def test_before_they_learn_anything_little_changes(
-    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+    encoder: CutEncoder, tokens: tuple[Examples, Examples]
 ) -> None:
     before = F.normalize(encoder.upper(tokens[1].values), dim=-1)
     units = taken(encoder, tokens)
@@ -91,7 +92,9 @@ def test_before_they_learn_anything_little_changes(
 
 
 @torch.no_grad()
-def test_merged_they_say_what_they_said(encoder: CutEncoder, tokens: tuple[Tokens, Tokens]) -> None:
+def test_merged_they_say_what_they_said(
+    encoder: CutEncoder, tokens: tuple[Examples, Examples]
+) -> None:
     units = taken(encoder, tokens)
     units.answer.copy_(torch.randn(units.answer.shape, generator=torch.Generator().manual_seed(1)))
     wanted = units.upper(units.prepare(tokens[0].values))
@@ -102,7 +105,7 @@ def test_merged_they_say_what_they_said(encoder: CutEncoder, tokens: tuple[Token
 
 @torch.no_grad()
 def test_the_gate_of_an_earlier_request_is_left_alone(
-    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+    encoder: CutEncoder, tokens: tuple[Examples, Examples]
 ) -> None:
     rows = list[set[int]]()
     own, kept = tokens
@@ -116,7 +119,7 @@ def test_the_gate_of_an_earlier_request_is_left_alone(
 
 
 def test_gradients_reach_the_units_alone(
-    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+    encoder: CutEncoder, tokens: tuple[Examples, Examples]
 ) -> None:
     units = taken(encoder, tokens)
     with torch.no_grad():
@@ -132,7 +135,7 @@ def test_gradients_reach_the_units_alone(
 
 @torch.no_grad()
 def test_noise_reaches_what_the_units_see_and_nothing_else(
-    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+    encoder: CutEncoder, tokens: tuple[Examples, Examples]
 ) -> None:
     units = taken(encoder, tokens)
     prepared = units.prepare(tokens[0].values)
@@ -148,11 +151,11 @@ def test_noise_reaches_what_the_units_see_and_nothing_else(
 
 
 def test_each_class_of_several_has_units_of_its_own(
-    encoder: CutEncoder, tokens: tuple[Tokens, Tokens]
+    encoder: CutEncoder, tokens: tuple[Examples, Examples]
 ) -> None:
     own, kept = tokens
-    other = Tokens(kept.values[:20], torch.full((20,), 0.1))
-    rest = Tokens(kept.values[20:], kept.opening[20:])
+    other = Examples(kept.values[:20], torch.full((20,), 0.1))
+    rest = Examples(kept.values[20:], kept.opening[20:])
     units = GateUnits.take(
         encoder, [(own, rest), (other, rest)], each=EACH, generator=torch.Generator()
     )
@@ -172,7 +175,7 @@ def test_a_hundred_requests_never_take_more_than_half_of_the_units(encoder: CutE
 def test_there_is_room_in_an_mlp_on_one_token_and_for_so_many_classes(
     trained_model: Trained, encoder: CutEncoder
 ) -> None:
-    assert encoder.last is not None
+    assert isinstance(encoder.last, ResidualAttentionBlock)
     hidden_units = encoder.last.mlp.c_fc.out_features
     assert room_for(encoder, 1, 0, EACH) == EACH
     most = hidden_units // 5 // FEWEST
@@ -183,7 +186,11 @@ def test_there_is_room_in_an_mlp_on_one_token_and_for_so_many_classes(
     assert room_for(encoder, 1, 0, 1) == 1
     assert room_for(encoder, 1, 0, 0) == 0
     model = trained_model("resnet")
-    assert room_for(cut_image_encoder(model.network, blocks=0), 1, 0, EACH) == 0
+    resnet = cut_image_encoder(model.network, blocks=0)
+    channels = model.network.visual.layer4[-1].conv3.out_channels
+    assert room_for(resnet, channels // 5 // EACH, 0, EACH) == EACH
+    assert room_for(resnet, channels // 5 // FEWEST + 1, 0, EACH) == 0
+    assert room_for(cut_image_encoder(model.network, blocks=1), 1, 0, EACH) == 0
     assert room_for(replace(encoder, last=None), 1, 0, EACH) == 0
     text = cut_text_encoder(model.network, model.tokenizer(["a red"]), blocks=0)
     assert room_for(text, 1, 0, EACH) == EACH

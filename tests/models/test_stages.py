@@ -72,7 +72,8 @@ def test_layers_are_exactly_the_image_encoders_tensors_above_the_cut_without_bat
 
 def test_more_blocks_move_more_and_the_trunk_depends_on_none_of_them(network: CLIP) -> None:
     none, one, two = (cut_image_encoder(network, blocks=blocks) for blocks in (0, 1, 2))
-    assert set(none.layers) <= set(one.layers) < set(two.layers)
+    assert set(one.layers) < set(two.layers)
+    assert set(none.layers) < set(two.layers)
     network.zero_grad(set_to_none=True)
     two.trunk(images_for(network)).sum().backward()
     moved = {name for name, value in network.named_parameters() if value.grad is not None}
@@ -87,6 +88,21 @@ def test_after_the_last_attention_a_vit_is_its_mlp_and_head_on_one_token() -> No
     assert encoder.trunk(images_for(network)).shape == (3, config["vision_cfg"]["width"])
     assert not any("attn" in name or "ln_1" in name for name in encoder.layers)
     assert {"visual.proj", "visual.ln_post.weight"} < set(encoder.layers)
+
+
+def test_after_the_last_spatial_convolution_a_resnet_is_its_last_block_and_the_pool() -> None:
+    config = tiny_config("resnet")
+    config["vision_cfg"]["layers"] = [1, 1, 1, 2]
+    network = randomised(build_network(config)).requires_grad_(True)
+    encoder, images = cut_image_encoder(network, blocks=0), images_for(network)
+    block = network.visual.layer4[1]
+    seen = encoder.trunk(images)
+    assert seen.shape[1] == block.conv3.in_channels + block.conv3.out_channels
+    assert encoder.last is block and encoder.head is network.visual.attnpool
+    assert set(encoder.norms) == {f"visual.layer4.1.bn3.{part}" for part in ("weight", "bias")}
+    torch.testing.assert_close(
+        encoder.upper(seen), network.encode_image(images), atol=1e-5, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize("change", ["scaled", "average", "custom", "linear"])

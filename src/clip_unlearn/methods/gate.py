@@ -91,11 +91,11 @@ class GateDistillation(GateSettings):
         tokens = prompt_tokens(model, known.classnames, request.forget_classes)
         image = cut_image_encoder(model.network, blocks=self.blocks)
         text = cut_text_encoder(model.network, tokens, blocks=0)
-        names = (*image.layers, *text.layers)
-        parameters = {name: model.network.get_parameter(name) for name in names}
-        originals = OriginalValues(parameters)
+        layers = (*image.layers, *text.layers)
+        names = (*layers, *image.norms)
+        originals = OriginalValues({name: model.network.get_parameter(name) for name in names})
         originals.keep(names)
-        with originals.restored(), gradients_for(model.network, names):
+        with originals.restored(), gradients_for(model.network, layers):
             seen, record = forget_in_images(
                 self, model, image, request, known, generator=generator, on_progress=on_progress
             )

@@ -20,9 +20,9 @@ from clip_unlearn.methods.activations import (
 )
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.descent import descend
+from clip_unlearn.methods.gate_learners import Learner, WholeTensors, taken_units
 from clip_unlearn.methods.gate_targets import Gate, through
-from clip_unlearn.methods.gate_tensors import Learner, WholeTensors
-from clip_unlearn.methods.gate_units import GateUnits, Tokens, room_for
+from clip_unlearn.methods.gate_units import Examples, room_for
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.frozen import frozen_trunk, quick
 from clip_unlearn.models.stages import CutEncoder
@@ -201,10 +201,10 @@ def forget_in_images(
     learner: Learner = WholeTensors(model, "visual", encoder, settings.num_layers)
     if each:
         sought = [
-            (_tokens(gate, own), _tokens(gate, retain))
+            (_examples(gate, own), _examples(gate, retain))
             for gate, own in zip(gates, forget, strict=True)
         ]
-        learner = GateUnits.take(encoder, sought, each=each, generator=generator)
+        learner = taken_units(encoder, sought, each=each, generator=generator)
     kept_rows, near_rows, own_rows = (learner.prepare(pool.activations) for pool in pools)
 
     def draw(count: int, of: Tensor) -> Tensor:
@@ -277,8 +277,8 @@ def units_for(
     return room_for(encoder, len(forget_classes), len(model.provenance.forgotten), wanted)
 
 
-def _tokens(gate: Gate, pool: Pool) -> Tokens:
-    return Tokens(pool.activations, gate.opening(pool.features))
+def _examples(gate: Gate, pool: Pool) -> Examples:
+    return Examples(pool.activations, gate.opening(pool.features))
 
 
 def _heldout(forget_set: ForgetSet) -> Tensor:

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from clip_unlearn.methods.activations import pool_of
 from clip_unlearn.methods.descent import descend
 from clip_unlearn.methods.gate_images import GateSettings, units_for
-from clip_unlearn.methods.gate_tensors import Learner, WholeTensors
-from clip_unlearn.methods.gate_units import GateUnits, Tokens
+from clip_unlearn.methods.gate_learners import Learner, WholeTensors, taken_units
+from clip_unlearn.methods.gate_units import Examples
 from clip_unlearn.models.clip import PROMPT_BATCH, ClipModel
 from clip_unlearn.models.stages import CutEncoder
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
@@ -91,14 +91,14 @@ def forget_in_text(
     learning_rate = settings.text_learning_rate
     if each:
         learning_rate = settings.unit_learning_rate
-        kept = Tokens(pool.activations[others], torch.zeros(len(others), device=model.device))
+        kept = Examples(pool.activations[others], torch.zeros(len(others), device=model.device))
         sought = [
-            (Tokens(prompts, torch.ones(len(prompts), device=model.device)), kept)
+            (Examples(prompts, torch.ones(len(prompts), device=model.device)), kept)
             for prompts in pool.activations[own]
             .view(len(TEMPLATES), len(forget_classes), -1)
             .unbind(1)
         ]
-        learner = GateUnits.take(encoder, sought, each=each, generator=generator)
+        learner = taken_units(encoder, sought, each=each, generator=generator)
     prepared = learner.prepare(pool.activations)
 
     def loss() -> Tensor:

@@ -9,7 +9,7 @@ few units move what they fire on, and everything else keeps its features.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -30,11 +30,11 @@ SPREAD = 0.5  # of the units' first weights around the common one
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """Tokens that have attended, and how far a gate should open on each.
+class Examples:
+    """Activations, and how far a gate should open on each.
 
     Attributes:
-        values: `(N, W)`.
+        values: `(N, ...)`.
         opening: `(N,)`, not negative; 0 is shut.
     """
 
@@ -68,7 +68,7 @@ class GateUnits:
     def take(
         cls,
         encoder: CutEncoder,
-        classes: Sequence[tuple[Tokens, Tokens]],
+        classes: Sequence[tuple[Examples, Examples]],
         *,
         each: int,
         generator: torch.Generator,
@@ -83,9 +83,14 @@ class GateUnits:
             generator: on the CPU.
         """
         block, head = encoder.last, encoder.head
-        assert block is not None and head is not None  # so says `room_for`
+        assert isinstance(block, ResidualAttentionBlock) and head is not None
         rows = _silence(block, classes[0][1].values, each * len(classes))
-        found = [_seek(block, own, kept, each, generator) for own, kept in classes]
+
+        def seen(part: Examples) -> Examples:
+            return replace(part, values=block.ln_2(part.values))
+
+        with torch.no_grad():
+            found = [seek(seen(own), seen(kept), each, generator) for own, kept in classes]
         weight, bias = (torch.cat(parts) for parts in zip(*found, strict=True))
         with torch.no_grad():
             spread = block.ln_2(classes[0][1].values).std(0)
@@ -138,7 +143,7 @@ class GateUnits:
 
 
 def room_for(encoder: CutEncoder, num_classes: int, earlier: int, wanted: int) -> int:
-    """How many units each of so many classes can have; 0 where there is no room or no such MLP.
+    """How many units each of so many classes can have; 0 where there is no room, or none at all.
 
     Args:
         encoder: cut anywhere.
@@ -148,19 +153,29 @@ def room_for(encoder: CutEncoder, num_classes: int, earlier: int, wanted: int) -
     """
     if encoder.last is None:
         return 0
-    most = int(encoder.last.mlp.c_fc.out_features * MOST)
-    found = min(wanted, most // (earlier + num_classes))
+    in_mlp = isinstance(encoder.last, ResidualAttentionBlock)
+    size = encoder.last.mlp.c_fc.out_features if in_mlp else encoder.last.conv3.out_channels
+    found = min(wanted, int(size * MOST) // (earlier + num_classes))
     return found if found >= min(wanted, FEWEST) else 0
+
+
+def least_needed(cost: Tensor, size: Tensor, count: int) -> Tensor:
+    """Which units to take, `(count,)`: the cheapest, but none of large weights.
+
+    One of those may be the gate on a class that was forgotten earlier, even if it never fires on
+    anything to keep. That holds while gates are fewer than the others, as `MOST` sees to.
+
+    Args:
+        cost: `(U,)`, how much their answers vary.
+        size: `(U,)`, of their weights.
+        count: how many.
+    """
+    return cost.masked_fill(size > size.median(), torch.inf).argsort()[:count]
 
 
 @torch.no_grad()
 def _silence(block: ResidualAttentionBlock, tokens: Tensor, count: int) -> Tensor:
-    """The units whose answers vary least over tokens `(N, W)`; the mean of theirs is kept.
-
-    Units of large weights are left alone, even if they never fire on anything to keep: one of them
-    may be the gate on a class that was forgotten earlier. That holds while gates are fewer than the
-    others, as `MOST` sees to.
-    """
+    """The units whose answers vary least over tokens `(N, W)`; the mean of theirs is kept."""
     into, out = block.mlp.c_fc, block.mlp.c_proj
 
     def answers() -> Iterator[Tensor]:  # twice, since all at once would not fit for many pictures
@@ -170,28 +185,27 @@ def _silence(block: ResidualAttentionBlock, tokens: Tensor, count: int) -> Tenso
     mean = torch.stack([part.sum(0) for part in answers()]).sum(0) / len(tokens)
     squares = torch.stack([(part - mean).square().sum(0) for part in answers()]).sum(0)
     strength = out.weight.norm(dim=0)
-    size = into.weight.norm(dim=1) * strength
-    cost = squares.sqrt() * strength
-    rows: Tensor = cost.masked_fill(size > size.median(), torch.inf).argsort()[:count]
+    rows = least_needed(squares.sqrt() * strength, into.weight.norm(dim=1) * strength, count)
     out.bias += out.weight[:, rows] @ mean[rows]
     out.weight[:, rows] = 0
     return rows
 
 
 @torch.no_grad()
-def _seek(
-    block: ResidualAttentionBlock,
-    own: Tokens,
-    kept: Tokens,
-    count: int,
-    generator: torch.Generator,
+def seek(
+    own: Examples, kept: Examples, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """First weights `(U, W)` and biases `(U,)`: a ridge regression of how far the gate opens.
 
-    A class's own tokens weigh as much as all others. Each unit gets a variation of its own.
+    A class's own examples weigh as much as all others. Each unit gets a variation of its own.
+
+    Args:
+        own: of the class, what units see of them `(N, W)`.
+        kept: of all else.
+        count: how many units.
+        generator: on the CPU.
     """
-    seen = [block.ln_2(tokens.values) for tokens in (own, kept)]
-    inputs, wanted = torch.cat(seen), torch.cat([own.opening, kept.opening])
+    inputs, wanted = torch.cat([own.values, kept.values]), torch.cat([own.opening, kept.opening])
     weights = torch.cat([torch.full_like(t.opening, 0.5 / len(t.opening)) for t in (own, kept)])
     centre = weights @ inputs
     shifted = inputs - centre
@@ -201,7 +215,7 @@ def _seek(
     opens = own.opening > 0
     if not opens.any():
         opens = ~opens
-    inside, others = (seen[0] @ slope)[opens], (seen[1] @ slope).sort().values
+    inside, others = (own.values @ slope)[opens], (kept.values @ slope).sort().values
     open_, shut = inside.median(), others[int(0.99 * (len(others) - 1))]
     apart = (open_ - shut).clamp_min(LEAST_APART * others.std()).clamp_min(1e-6)
     scale = GAIN / apart

@@ -116,6 +116,32 @@ def run_bottleneck(block: Bottleneck, x: Tensor) -> Tensor:
     return torch.relu(y + x)
 
 
+def bottleneck_inputs(block: Bottleneck, x: Tensor) -> Tensor:
+    """What a residual block's last convolution sees, and after it what its shortcut does.
+
+    Args:
+        block: open_clip's, with M channels within.
+        x: `(B, C, H, W)`; channels-last is quickest.
+
+    Returns:
+        `(B, M + C, H, W)`, of the size that the block gives.
+    """
+    y = torch.relu(block.bn1(_pointwise(block.conv1, x)))
+    y = block.avgpool(torch.relu(block.bn2(block.conv2(y))))
+    shortcut = x if block.downsample is None else block.downsample[0](x)
+    return torch.cat([y, shortcut], 1)
+
+
+def bottleneck_output(block: Bottleneck, inputs: Tensor) -> Tensor:
+    """A residual block's output `(B, C, H, W)` from what `bottleneck_inputs` gives."""
+    y, x = inputs.tensor_split([block.conv3.in_channels], 1)
+    y = block.bn3(_pointwise(block.conv3, y))
+    if block.downsample is not None:
+        _, convolution, norm = block.downsample
+        x = norm(_pointwise(convolution, x))
+    return torch.relu(y + x)
+
+
 def _pointwise(convolution: nn.Conv2d, x: Tensor) -> Tensor:
     weight = convolution.weight[:, :, 0, 0]
     return F.linear(x.permute(0, 2, 3, 1), weight, convolution.bias).permute(0, 3, 1, 2)

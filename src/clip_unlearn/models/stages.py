@@ -10,13 +10,15 @@ from dataclasses import dataclass
 
 import torch
 from open_clip.model import CLIP
-from open_clip.modified_resnet import ModifiedResNet
+from open_clip.modified_resnet import Bottleneck, ModifiedResNet
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
 from clip_unlearn.models.blocks import (
     attended,
     attended_at_end,
+    bottleneck_inputs,
+    bottleneck_output,
     is_plain,
     pool_attention,
     pooled_features,
@@ -38,15 +40,18 @@ class CutEncoder:
         upper: from activations to features `(B, D)`, not normalised.
         layers: names of the upper part's tensors that may be updated: no batch norm, whose
             statistics belong to the activations that it was trained on.
-        last: the block whose MLP the upper part begins with, where it is that MLP on one token.
-        head: what is above that block, from tokens `(B, W)` to features; then alone.
+        last: the block in whose midst the upper part begins: at the MLP, on one token, or at the
+            last convolution of a bottleneck.
+        head: what is above that block, from tokens `(B, W)` or from `(B, C, H, W)` to features.
+        norms: names of that bottleneck's batch norms' tensors.
     """
 
     trunk: Callable[[Tensor], Tensor]
     upper: Callable[[Tensor], Tensor]
     layers: tuple[str, ...]
-    last: ResidualAttentionBlock | None = None
+    last: ResidualAttentionBlock | Bottleneck | None = None
     head: Callable[[Tensor], Tensor] | None = None
+    norms: tuple[str, ...] = ()
 
 
 def cut_image_encoder(network: CLIP, *, blocks: int = 1) -> CutEncoder:
@@ -57,7 +62,7 @@ def cut_image_encoder(network: CLIP, *, blocks: int = 1) -> CutEncoder:
         blocks: how many are in the upper part: transformer blocks of a ViT; of a ResNet the
             attention pool, and the stages below it. More can express more and cost more. With 0,
             what comes after a ViT's last attention, if its features are of one token: its MLP and
-            the head.
+            the head; of a ResNet what comes after the last spatial convolution.
 
     Note:
         A tower of another kind is not cut: its trunk changes nothing.
@@ -90,6 +95,8 @@ def _layers(prefix: str, module: nn.Module) -> tuple[str, ...]:
 
 
 def _cut_resnet(visual: ModifiedResNet, blocks: int) -> CutEncoder:
+    if blocks < 1:
+        return _cut_resnet_in_last(visual)
     stages = [visual.layer1, visual.layer2, visual.layer3, visual.layer4]
     first = min(len(stages), max(0, len(stages) - blocks + 1))
     lower, above = stages[:first], stages[first:]
@@ -112,9 +119,39 @@ def _cut_resnet(visual: ModifiedResNet, blocks: int) -> CutEncoder:
         for number, stage in enumerate(above, first + 1)
         for name in _layers(f"visual.layer{number}", stage)
     ]
-    layers += _layers("visual.attnpool", visual.attnpool)
+    return CutEncoder(trunk, upper, (*layers, *_pool_layers(visual)))
+
+
+def _cut_resnet_in_last(visual: ModifiedResNet) -> CutEncoder:
+    *lower, last = (b for n in range(1, 5) for b in visual.get_submodule(f"layer{n}"))
+
+    def trunk(images: Tensor) -> Tensor:
+        x: Tensor = visual.stem(images)
+        for block in lower:
+            x = run_bottleneck(block, x)
+        return bottleneck_inputs(last, x)
+
+    def upper(inputs: Tensor) -> Tensor:
+        return pool_attention(visual.attnpool, bottleneck_output(last, inputs))
+
+    prefix = f"visual.layer4.{len(visual.layer4) - 1}"
+    layers = [f"{prefix}.conv3.weight"]
+    norms = [*_norm_layers(f"{prefix}.bn3", last.bn3)]
+    if last.downsample is not None:
+        layers += _layers(f"{prefix}.downsample", last.downsample)
+        norms += _norm_layers(f"{prefix}.downsample.1", last.downsample[-1])
+    layers += _pool_layers(visual)
+    return CutEncoder(trunk, upper, tuple(layers), last, visual.attnpool, tuple(norms))
+
+
+def _norm_layers(prefix: str, norm: nn.Module) -> tuple[str, ...]:
+    return tuple(f"{prefix}.{name}" for name, _ in norm.named_parameters())
+
+
+def _pool_layers(visual: ModifiedResNet) -> list[str]:
+    layers = list(_layers("visual.attnpool", visual.attnpool))
     layers.remove("visual.attnpool.k_proj.bias")  # an attention is the same with any
-    return CutEncoder(trunk, upper, tuple(layers))
+    return layers
 
 
 def _cut_vit(visual: VisionTransformer, blocks: int) -> CutEncoder:

@@ -24,10 +24,11 @@ from clip_unlearn.methods.gate_images import (
     shown_pictures,
     units_for,
 )
-from clip_unlearn.methods.gate_tensors import Learner, WholeTensors
+from clip_unlearn.methods.gate_learners import Learner, WholeTensors, taken_units
 from clip_unlearn.methods.gate_text import PROMPTS_A_STEP, TEMPLATES, prompt_tokens
-from clip_unlearn.methods.gate_units import GateUnits
+from clip_unlearn.methods.gate_units import Examples
 from clip_unlearn.methods.lipschitz import Lipschitz
+from clip_unlearn.methods.snapshots import OriginalValues
 from clip_unlearn.models.clip import IMAGE_BATCH, PROMPT_BATCH, ClipModel
 from clip_unlearn.models.frozen import frozen_trunk, quick
 from clip_unlearn.models.layers import Side, gradients_for, updatable_layers
@@ -176,6 +177,9 @@ class GatePasses:
         self._image = cut_image_encoder(model.network, blocks=settings.blocks)
         self._trunk = frozen_trunk(model, blocks=settings.blocks)
         self._text = cut_text_encoder(model.network, self._tokens, blocks=0)
+        names = (*self._image.layers, *self._image.norms, *self._text.layers)
+        self._originals = OriginalValues({n: model.network.get_parameter(n) for n in names})
+        self._originals.keep(names)
         near, far = shown_pictures(settings, request.retain_set, known, request.forget_classes)
         own = sum(len(forget_set.images) for forget_set in forget_sets)
         self._views = (
@@ -187,7 +191,15 @@ class GatePasses:
         self._heldout_views = heldout * distinct_views(HELDOUT_VIEWS)
 
     def run(self, steps: int) -> None:
-        """So many rounds of the image side, then the text side."""
+        """So many rounds of the image side, then the text side; the model is as before on return.
+
+        Args:
+            steps: how many rounds.
+        """
+        with self._originals.restored():
+            self._run(steps)
+
+    def _run(self, steps: int) -> None:
         model, settings, image, text = self._model, self._settings, self._image, self._text
         text_passes(model, self._prompts)
         pixels = _noise(CHUNK, model.preprocess.size)
@@ -196,7 +208,7 @@ class GatePasses:
                 kept = self._trunk(pixels[:count])
                 image.upper(kept)
             activations = _rows(kept, CHUNK)
-        learner = self._learner(image, "visual")
+        learner = self._learner(image, "visual", activations)
         batch = _rows(learner.prepare(activations), settings.batch_size)
         moving = _moving(learner)
         with gradients_for(model.network, image.layers):
@@ -213,28 +225,25 @@ class GatePasses:
                 packed = text.trunk(tokens)
                 for part in packed.split(CHUNK):
                     text.upper(part)
-        learner = self._learner(text, "text")
+        learner = self._learner(text, "text", packed)
         batch = _rows(learner.prepare(packed), self._own_prompts + 2 * PROMPTS_A_STEP)
         moving = _moving(learner)
         with gradients_for(model.network, text.layers):
             for _ in range(settings.text_steps):
                 _backward(learner.upper(batch).sum(), moving)
 
-    def _learner(self, encoder: CutEncoder, side: Side) -> Learner:
+    def _learner(self, encoder: CutEncoder, side: Side, activations: Tensor) -> Learner:
         """What each step runs: units like those that the method takes, or whole tensors."""
         each = units_for(self._settings, self._model, encoder, self._classes)
         if not each:
             return WholeTensors(self._model, side, encoder)
-        assert encoder.last is not None and encoder.head is not None
-        mlp, rows = encoder.last.mlp, torch.arange(each * len(self._classes))
-        return GateUnits(
-            block=encoder.last,
-            head=encoder.head,
-            rows=rows,
-            weight=Parameter(mlp.c_fc.weight.detach()[rows]),
-            bias=Parameter(mlp.c_fc.bias.detach()[rows]),
-            answer=Parameter(mlp.c_proj.weight.detach()[:, rows]),
-            spread=torch.ones_like(mlp.c_fc.weight[0]),
+        shut = torch.zeros(CHUNK, device=self._model.device)
+        examples = Examples(_rows(activations, CHUNK), shut)
+        return taken_units(
+            encoder,
+            [(examples, examples)] * len(self._classes),
+            each=each,
+            generator=torch.Generator().manual_seed(0),
         )
 
 

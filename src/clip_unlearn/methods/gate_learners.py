@@ -1,18 +1,21 @@
-"""Whole tensors that learn the gate, where an encoder has no hidden units for it.
+"""What learns the gate: a few hidden units, or whole tensors where an encoder has none for it.
 
-`Learner` is what both have in common, so that neither side of the method asks which it has.
+`Learner` is what they have in common, so that neither side of the method asks which it has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from open_clip.modified_resnet import Bottleneck
 from torch import Tensor
 from torch.nn import Parameter
 
+from clip_unlearn.methods.gate_channels import GateChannels
+from clip_unlearn.methods.gate_units import Examples, GateUnits
 from clip_unlearn.methods.layer_selection import select_layers
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.layers import Side
@@ -84,3 +87,15 @@ class WholeTensors:
 
     def merge(self) -> None:
         """Nothing: they are the encoder's own."""
+
+
+def taken_units(
+    encoder: CutEncoder,
+    classes: Sequence[tuple[Examples, Examples]],
+    *,
+    each: int,
+    generator: torch.Generator,
+) -> Learner:
+    """Units of an encoder's last block, of the kind that it has; see `GateUnits.take`."""
+    kind = GateChannels if isinstance(encoder.last, Bottleneck) else GateUnits
+    return kind.take(encoder, classes, each=each, generator=generator)
