@@ -173,7 +173,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     "two pictures to keep": {"retain_images": 2, "near_images": 2},
                     "more of the class": {"forget_share": 0.25, "unit_forget_share": 0.5},
                     "no units": {"units": 0},
-                    "no noise": {"unit_noise": 0.0},
+                    "no noise": {"unit_noise": 0.0, "channel_noise": 0.0},
                     "a ViT's whole last block": {"blocks": 1},
                     "layer below as well": {"blocks": 2},
                     "four tensors": {"num_layers": 4},
@@ -189,6 +189,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                         "margin": margin,
                         "overshoot": overshoot,
                         "unit_margin": margin + 1.5,
+                        "channel_margin": margin + 2.5,
                     }
                     for margin in (2.5, 3.5, 4.5)
                     for overshoot in (2.0, 4.0, 6.0)
@@ -200,7 +201,11 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
             "hidden units that become the gate",
             _settings(
                 {
-                    f"{units} units, noise {noise:g}": {"units": units, "unit_noise": noise}
+                    f"{units} units, noise {noise:g}": {
+                        "units": units,
+                        "unit_noise": noise,
+                        "channel_noise": noise / 2,
+                    }
                     for units in (4, 8, 16)
                     for noise in (0.5, 1.0, 1.5)
                 }

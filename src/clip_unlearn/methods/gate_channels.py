@@ -8,7 +8,7 @@ so that its weights are computed once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -23,6 +23,8 @@ from clip_unlearn.methods.gate_units import Examples, least_needed, seek
 from clip_unlearn.models.blocks import bottleneck_output
 from clip_unlearn.models.stages import CutEncoder
 
+PACE = 0.3  # at which what they look for is learnt, beside what they answer
+
 
 @dataclass(frozen=True)
 class GateChannels:
@@ -32,8 +34,8 @@ class GateChannels:
         block: open_clip's bottleneck.
         pool: the attention pool above it; it does not look at the channels until `merge`.
         rows: `(U,)`, which channels they are.
-        weight: `(U, C)`, what they look for in standardised inputs.
-        bias: `(U,)`, when they fire.
+        weight: `(U, C)`, what they look for in standardised inputs, over `PACE`.
+        bias: `(U,)`, when they fire, over `PACE`.
         answer: `(E, U)`, what they add to the pool's values.
         centre: `(C,)`, mean of the inputs over pictures to keep.
         spread: `(C,)`, standard deviation of them.
@@ -79,7 +81,7 @@ class GateChannels:
             return replace(part, values=found)
 
         found = [seek(seen(own), seen(kept), each, generator) for own, kept in classes]
-        weight, bias = (torch.cat(parts) for parts in zip(*found, strict=True))
+        weight, bias = (torch.cat(parts) / PACE for parts in zip(*found, strict=True))
         answer = Parameter(weight.new_zeros(pool.v_proj.out_features, len(weight)))
         return cls(block, pool, rows, Parameter(weight), Parameter(bias), answer, centre, spread)
 
@@ -155,7 +157,7 @@ class GateChannels:
     def upper(self, prepared: Tensor) -> Tensor:
         """Features `(B, D)`, not normalised, of what `prepare` gave `(B, R)`."""
         seen, beside, attention, rest = self._parts(prepared)
-        heard = F.linear(seen, self.weight, self.bias)
+        heard = PACE * F.linear(seen, self.weight, self.bias)
         fired = torch.relu(heard + beside if beside.numel() else heard)
         pooled = (attention @ fired).transpose(0, 1)
         said = pooled @ self.answer.unflatten(0, (self.pool.num_heads, -1)).transpose(1, 2)
@@ -166,12 +168,12 @@ class GateChannels:
     def merge(self) -> None:
         """Write the channels into the block, and what they answer into the pool."""
         block, rows = self.block, self.rows
-        weight = self.weight / self.spread
+        weight, bias = PACE * self.weight / self.spread, PACE * self.bias
         last, shortcut = weight.tensor_split([block.conv3.in_channels], 1)
-        _write(block.conv3, block.bn3, rows, last, self.bias - weight @ self.centre)
+        _write(block.conv3, block.bn3, rows, last, bias - weight @ self.centre)
         if block.downsample is not None:
             _, convolution, norm = block.downsample
-            _write(convolution, norm, rows, shortcut, torch.zeros_like(self.bias))
+            _write(convolution, norm, rows, shortcut, torch.zeros_like(bias))
         self.pool.v_proj.weight[:, rows] = self.answer
 
 
@@ -198,10 +200,14 @@ def _silence(block: Bottleneck, pool: AttentionPool2d, activations: Tensor, coun
     As of `gate_units`, those of large weights are left alone.
     """
 
-    def channels() -> list[Tensor]:
-        return [bottleneck_output(block, part) for part in activations.split(CHUNK)]
+    def answers() -> Iterator[Tensor]:  # twice, since all at once would not fit for many pictures
+        for part in activations.split(CHUNK):
+            yield bottleneck_output(block, part).flatten(2)
 
-    mean, squares = _moments(channels())
+    seen = len(activations) * activations[0, 0].numel()
+    mean = torch.stack([part.sum((0, 2)) for part in answers()]).sum(0) / seen
+    around = [(part - mean[:, None]).square().sum((0, 2)) for part in answers()]
+    squares = torch.stack(around).sum(0)
     strength = (pool.c_proj.weight @ pool.v_proj.weight).norm(dim=0)
     size = _folded(block.conv3, block.bn3).norm(dim=1)
     if block.downsample is not None:
@@ -215,14 +221,6 @@ def _silence(block: Bottleneck, pool: AttentionPool2d, activations: Tensor, coun
         projection.weight[:, rows] = 0
     places[:, rows] = 0
     return rows
-
-
-def _moments(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Mean and sum of squares around it, `(C,)`, of parts `(N, C, H, W)`."""
-    count = sum(part[:, 0].numel() for part in parts)
-    mean = torch.stack([part.sum((0, 2, 3)) for part in parts]).sum(0) / count
-    around = [(part - mean[:, None, None]).square().sum((0, 2, 3)) for part in parts]
-    return mean, torch.stack(around).sum(0)
 
 
 def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
+from open_clip.modified_resnet import Bottleneck
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -39,11 +40,12 @@ class GateSettings:
     """Hyper-parameters of gate distillation.
 
     Attributes:
-        blocks: how much of the image encoder may change: of a ViT what comes after its last
-            attention (of that, `units` alone if there are any), of a ResNet the attention pool;
-            with 1, all of a ViT's last block, as with 0 where features are not of one token or
-            blocks are not open_clip's plain ones; with 2, what is below as well. More fits the
-            synthetic pictures more closely, carries over to real ones less, and costs more.
+        blocks: how much of the image encoder may change: with 0, what comes after a ViT's last
+            attention or a ResNet's last spatial convolution (of that, `units` alone where there is
+            room for them); with 1, all of a ViT's last block, as with 0 where features are not of
+            one token or blocks are not open_clip's plain ones, and a ResNet's attention pool; with
+            2, what is below as well. More fits the synthetic pictures more closely, carries over
+            to real ones less, and costs more.
         retain_images: pictures of each class to keep that are used at most, out of a larger set.
         retain_views: random views of each of them; 2 to 8.
         near_classes: how many classes, those whose text is nearest, are shown better than the rest.
@@ -52,8 +54,9 @@ class GateSettings:
         near_views: random views of each of them; 4 to 12.
         forget_views: the same of pictures of the class; 6 to 24.
         mixes: blends of each picture of the class with others; 0 to 4.
-        margin: how far below the runner-up the class is pushed, in logits. Raising it forgets more
-            surely and harms near classes more; 2 to 6.
+        margin: how far below the runner-up the class is pushed, in logits: in the text, and in
+            images where whole tensors move. Raising it forgets more surely and harms near classes
+            more; 2 to 6.
         overshoot: how much of its lead is added to that; 0 to 6. What is learnt on synthetic
             pictures carries over to real ones in part.
         steps: of the image side, in a round; 100 to 600.
@@ -65,14 +68,17 @@ class GateSettings:
             else; 0.05 to 0.25.
         near_share: of the others, how many are of the pictures that come closest to the class.
         logit_weight: weight of the error in the logits beside that in the features.
-        units: hidden units, for each class, of an encoder's last MLP that become the gate in place
-            of whole tensors, if its features are of one token: a ViT's and the text's; 4 to 16.
-            With 0, or more classes than there is room for, whole tensors move, as in a ResNet.
-        unit_margin: in place of `margin` where units of a ViT move; 3 to 8.
+        units: hidden units, for each class, that become the gate in place of whole tensors: of the
+            last MLP of a ViT, if its features are of one token, and of the text; of a ResNet the
+            channels of its last block. 4 to 16. With 0, or more classes than there is room for,
+            whole tensors move.
+        unit_margin: in place of `margin` for images where units of a ViT move; 3 to 8.
         unit_forget_share: in place of `forget_share` there; 0.1 to 0.4.
-        unit_noise: on what they see of pictures of the class, in standard deviations; 0.5 to 1.5.
-            Raising it reaches more real pictures, near ones of other classes among them.
+        unit_noise: there, on what they see of pictures of the class, in standard deviations; 0.5 to
+            1.5. Raising it reaches more real pictures, near ones of other classes among them.
         unit_learning_rate: in place of both learning rates where units move; 1e-3 to 1e-2.
+        channel_margin: what `unit_margin` is, of a ResNet.
+        channel_noise: what `unit_noise` is, of a ResNet; 0 to 1.
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
             gradient, and no units; None moves all of the upper part, or units.
         text_steps: of the text side; 150 to 600.
@@ -107,6 +113,8 @@ class GateSettings:
     unit_forget_share: float = 0.25
     unit_noise: float = 1.0
     unit_learning_rate: float = 3e-3
+    channel_margin: float = 6.0
+    channel_noise: float = 0.5
     num_layers: int | None = None
     text_steps: int = 300
     text_push: float = 1.0
@@ -115,12 +123,21 @@ class GateSettings:
     forget_threshold: float = 0.05
 
     def for_units(self) -> Self:
-        """The settings of whole tensors replaced by those of units."""
+        """The settings of whole tensors replaced by those of a ViT's units."""
         return replace(
             self,
             margin=self.unit_margin,
             forget_share=self.unit_forget_share,
             learning_rate=self.unit_learning_rate,
+        )
+
+    def for_channels(self) -> Self:
+        """The same by those of a ResNet's channels."""
+        return replace(
+            self,
+            margin=self.channel_margin,
+            learning_rate=self.unit_learning_rate,
+            unit_noise=self.channel_noise,
         )
 
 
@@ -163,7 +180,9 @@ def forget_in_images(
     directions = known.class_embeddings.to(model.device)
 
     each = units_for(settings, model, encoder, request.forget_classes) if settings.steps else 0
-    settings = settings.for_units() if each else settings
+    if each:
+        channels = isinstance(encoder.last, Bottleneck)
+        settings = settings.for_channels() if channels else settings.for_units()
     trunk = frozen_trunk(model, blocks=settings.blocks)
 
     def pool(images: Tensor, views: int) -> Pool:
