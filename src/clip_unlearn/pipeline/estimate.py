@@ -26,7 +26,7 @@ _MOST_PROBED = 32
 _RETAIN_IMAGES_PER_CLASS = 2
 _STRAGGLERS = 0.1  # of the steps after the first at which an image may leave: few images take more
 _FORWARD = 1 / 3  # of a forward and backward pass
-_UPPER = {"resnet": 1 / 4, "transformer": 1 / 50}  # of a forward pass: a step of a gate
+_UPPER = {"resnet": 1 / 20, "transformer": 1 / 50}  # of a forward pass: a step of a gate
 _COPIES = 4  # of the weights: themselves, gradients, and Adam's two
 
 
