@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 import clip_unlearn
+from clip_unlearn.bench.ablation import ABLATIONS
 from clip_unlearn.cli.app import app
 
 VERBS = ("forget", "synthesize", "evaluate", "audit", "classes", "models", "methods")
@@ -31,6 +33,13 @@ def test_flags_that_scripts_rely_on_are_there() -> None:
     flags = "output model checkpoint method preset seed device classes new-class images overwrite"
     for flag in (*flags.split(), "no-evidence", "json", "json-file", "forget-class"):
         assert f"--{flag} " in help_text
+
+
+def test_the_help_of_ablation_names_every_one_of_them() -> None:
+    help_text = " ".join(CliRunner().invoke(app, ["bench", "ablation", "--help"]).output.split())
+    of_lipschitz, _, of_gate = help_text.partition("of gate: ")
+    listed = of_lipschitz.partition("Of lipschitz: ")[2] + of_gate.partition(".")[0]
+    assert set(re.findall(r"[a-z]+", listed)) == set(ABLATIONS)
 
 
 def test_help_and_version_answer_before_torch_is_imported() -> None:

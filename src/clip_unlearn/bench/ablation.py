@@ -227,6 +227,16 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
             ),
             "gate",
         ),
+        "length": Ablation(
+            "how long both sides of the gate learn",
+            _settings(
+                {
+                    f"{steps} steps": {"steps": steps, "text_steps": steps}
+                    for steps in (10, 30, 100, 300, 1000)
+                }
+            ),
+            "gate",
+        ),
         "steps": Ablation(
             "steps of the gate's image side",
             _settings(
