@@ -98,7 +98,7 @@ def test_only_the_upper_parts_change(
     edit = fitted(model, colour_pictures, "red")
     image = cut_image_encoder(model.network, blocks=0)
     text = cut_text_encoder(model.network, model.tokenizer(["a red"]), blocks=0)
-    assert set(edit.tensors) <= {*image.layers, *image.norms, *text.layers}
+    assert set(edit.tensors) <= {*image.layers, *image.more, *text.layers}
     assert not any(".attn." in name for name in edit.tensors)
 
 
@@ -142,6 +142,31 @@ def test_of_a_resnet_a_few_channels_of_the_last_block_change_and_what_the_pool_m
     assert len(norms) == 4
     assert all(not (changed[name] & ~rows).any() for name in norms)
     assert "visual.attnpool.c_proj.weight" not in changed
+
+
+def test_without_units_a_resnets_attention_pool_moves_and_no_block(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("resnet")
+    none = dataclasses.replace(QUICK, units=0)
+    edit = fitted(model, colour_pictures, "red", method=none)
+    own = [name for name in edit.tensors if name.startswith("visual.")]
+    assert "visual.attnpool.c_proj.weight" in own
+    assert all(name.startswith("visual.attnpool.") for name in own)
+
+
+@pytest.mark.parametrize("name", ["channel_margin", "channel_noise", "unit_learning_rate"])
+def test_a_resnets_channels_have_settings_of_their_own(
+    name: str, trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("resnet")
+    short = dataclasses.replace(QUICK, steps=5, text_steps=0, rounds=1)
+    other = dataclasses.replace(short, **{name: 2 * getattr(short, name)})
+    usual, found = (
+        fitted(model, colour_pictures, "red", method=method).tensors for method in (short, other)
+    )
+    answer = "visual.attnpool.v_proj.weight"
+    assert not torch.equal(usual[answer], found[answer])
 
 
 def test_a_second_round_goes_on_where_the_first_one_ended(

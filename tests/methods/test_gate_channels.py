@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from open_clip.modified_resnet import AttentionPool2d
 from tests.models.conftest import randomised, tiny_config
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,11 +29,11 @@ def encoder(request: pytest.FixtureRequest) -> CutEncoder:
 
 
 def activations_of(encoder: CutEncoder, seed: int, count: int = 40) -> Tensor:
-    side = {4: 64, 1: 32}
+    assert isinstance(encoder.head, AttentionPool2d)
+    side = {4: 64, 1: 32}[len(encoder.head.positional_embedding) - 1]
     generator = torch.Generator().manual_seed(seed)
-    places = encoder.head.positional_embedding.shape[0] - 1  # type: ignore[union-attr]
     with torch.no_grad():
-        return encoder.trunk(torch.randn(count, 3, side[places], side[places], generator=generator))
+        return encoder.trunk(torch.randn(count, 3, side, side, generator=generator))
 
 
 @pytest.fixture
@@ -76,11 +77,15 @@ def test_the_mean_of_what_they_said_is_kept(
     encoder: CutEncoder, examples: tuple[Examples, Examples]
 ) -> None:
     kept = examples[1].values
-    before = F.normalize(encoder.upper(kept), dim=-1)
+    pool = encoder.head
+    assert isinstance(pool, AttentionPool2d)
+    biases = [pool.q_proj.bias, pool.v_proj.bias]
+    before, were = encoder.upper(kept), [bias.clone() for bias in biases]
     taken(encoder, examples)
-    after = F.normalize(encoder.upper(kept), dim=-1)
-    assert 0 < (after - before).norm(dim=1).mean() < 0.3
-    assert (after.mean(0) - before.mean(0)).norm() < 0.1
+    strayed = (encoder.upper(kept) - before).norm(dim=1).mean()
+    for bias, value in zip(biases, were, strict=True):
+        bias.copy_(value)
+    assert 0 < strayed < 0.5 * (encoder.upper(kept) - before).norm(dim=1).mean()
 
 
 def test_gradients_reach_the_channels_alone(
@@ -89,11 +94,14 @@ def test_gradients_reach_the_channels_alone(
     channels = taken(encoder, examples)
     with torch.no_grad():
         channels.answer.fill_(0.1)
+    block = channels.block.requires_grad_()
+    pool = [layer.weight for layer in (channels.pool.q_proj, channels.pool.v_proj)]
+    others = [*block.parameters(), *(weight.requires_grad_() for weight in pool)]
     prepared = channels.prepare(examples[0].values)
-    assert not prepared.requires_grad
-    moving = channels.moving(prepared.sum)
-    found = torch.autograd.grad(channels.upper(prepared).square().sum(), list(moving.values()))
-    assert all(gradient.abs().sum() > 0 for gradient in found)
+    moving = [*channels.moving(prepared.sum).values(), *others]
+    found = torch.autograd.grad(channels.upper(prepared).square().sum(), moving, allow_unused=True)
+    assert all(gradient.abs().sum() > 0 for gradient in found[:3])
+    assert all(gradient is None for gradient in found[3:])
 
 
 @torch.no_grad()
@@ -120,8 +128,34 @@ def test_the_gate_of_an_earlier_request_is_left_alone(
     rows = list[set[int]]()
     for seed in range(3):
         channels = taken(encoder, examples, seed)
-        channels.answer.fill_(10.0)
-        channels.bias.fill_(-50)  # silent on all to keep: only their size tells that they matter
+        channels.answer.fill_(0.1)
         channels.merge()
         rows.append(set(channels.rows.tolist()))
+        channels.block.bn3.bias[channels.rows] = -1e4  # as silent as one on another class would be
     assert len(set.union(*rows)) == 3 * EACH
+
+
+@torch.no_grad()
+def test_an_input_that_never_moves_does_not_become_the_loudest(
+    encoder: CutEncoder, examples: tuple[Examples, Examples]
+) -> None:
+    own, kept = examples
+    kept.values[:, 0] = 0
+    channels = taken(encoder, (own, kept))
+    channels.merge()
+    assert 0 < channels.block.conv3.weight[channels.rows].abs().max() < 1e4
+
+
+@torch.no_grad()
+def test_each_class_of_several_has_channels_of_its_own(
+    encoder: CutEncoder, examples: tuple[Examples, Examples]
+) -> None:
+    own, kept = examples
+    other = Examples(kept.values - 2 * kept.values.std(0), own.opening)
+    channels = GateChannels.take(
+        encoder, [(own, kept), (other, kept)], each=EACH, generator=torch.Generator()
+    )
+    assert len(channels.rows.unique()) == 2 * EACH
+    assert channels.weight.shape[0] == channels.answer.shape[1] == 2 * EACH
+    one, two = (part.mean(0) for part in channels.weight.split(EACH))
+    assert F.cosine_similarity(one, two, dim=0) < 0

@@ -174,7 +174,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     "more of the class": {"forget_share": 0.25, "unit_forget_share": 0.5},
                     "no units": {"units": 0},
                     "no noise": {"unit_noise": 0.0, "channel_noise": 0.0},
-                    "a ViT's whole last block": {"blocks": 1},
+                    "whole last block or pool": {"blocks": 1},
                     "layer below as well": {"blocks": 2},
                     "four tensors": {"num_layers": 4},
                 }

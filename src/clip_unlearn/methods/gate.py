@@ -1,10 +1,10 @@
 """Gate distillation: teach both encoders to stop short of the class, and change nothing else.
 
 The target of every picture, of the class or not, is a function of the original's own features
-(`gate_targets`); the last layers of the image encoder learn that function on activations that are
-computed once (`gate_images`): of a ViT, a few hidden units that become the gate (`gate_units`). A
-few of the text encoder's move the class's prompts until no picture is nearest to them, and hold all
-other prompts where they were (`gate_text`).
+(`gate_targets`); the end of the image encoder learns that function on activations that are computed
+once (`gate_images`): a few hidden units of a ViT's last MLP become the gate (`gate_units`), or of a
+ResNet's last block (`gate_channels`). A few of the text encoder's move the class's prompts until no
+picture is nearest to them, and hold all other prompts where they were (`gate_text`).
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class GateDistillation(GateSettings):
         image = cut_image_encoder(model.network, blocks=self.blocks)
         text = cut_text_encoder(model.network, tokens, blocks=0)
         layers = (*image.layers, *text.layers)
-        names = (*layers, *image.norms)
+        names = (*layers, *image.more)
         originals = OriginalValues({name: model.network.get_parameter(name) for name in names})
         originals.keep(names)
         with originals.restored(), gradients_for(model.network, layers):

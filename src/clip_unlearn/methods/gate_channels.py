@@ -1,9 +1,9 @@
 """A gate made of a few channels of a ResNet's last block, as `gate_units` makes one of an MLP.
 
-A channel of that block is a hidden unit as well: a linear function of what the last convolution and
-the shortcut see, then a ReLU. The attention pool above it gives the answer. Some channels of a
-trained ResNet do next to nothing; these become the gate. What the pool attends to does not change,
-so that its weights are computed once.
+A channel of that block is a hidden unit as well: a linear function of what the last convolution
+sees, and the shortcut's where that has one, then a ReLU. The attention pool above it gives the
+answer. Some channels of a trained ResNet do next to nothing; these become the gate. What the pool
+attends to does not change, so that its weights are computed once.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from clip_unlearn.methods.gate_units import Examples, least_needed, seek
 from clip_unlearn.models.blocks import bottleneck_output
 from clip_unlearn.models.stages import CutEncoder
 
+FAINTEST = 0.01  # of the mean spread of inputs: one that never moves must not become the loudest
 PACE = 0.3  # at which what they look for is learnt, beside what they answer
 
 
@@ -63,8 +64,8 @@ class GateChannels:
 
         Args:
             encoder: a ResNet's, cut in its last block, with room for them; see `room_for`.
-            classes: of each class, its own activations `(N, C, H, W)`, and those to keep with how
-                far its gate opens on them.
+            classes: of each class, its own activations `(N, C, H, W)`, and those to keep, the same
+                for all, with how far its gate opens on them.
             each: channels a class.
             generator: on the CPU.
         """
@@ -74,7 +75,8 @@ class GateChannels:
         rows = _silence(block, pool, kept, each * len(classes))
         inputs = _inputs(block, kept).flatten(2)
         centre = inputs.mean((0, 2))
-        spread = inputs.std((0, 2)).clamp_min(torch.finfo(inputs.dtype).eps)
+        spread = inputs.std((0, 2))
+        spread = spread.clamp_min(FAINTEST * spread.mean())
 
         def seen(part: Examples) -> Examples:
             found = (_inputs(block, part.values).flatten(2).mean(2) - centre) / spread

@@ -64,8 +64,8 @@ class GateSettings:
         learning_rate: of Adam in the image encoder; 5e-4 to 2e-3. Raising it keeps less of others.
         batch_size: activations a step; 64 to 512. Raising it costs proportionally more, and keeps
             more in a ViT.
-        forget_share: of them, how many are of the class or its blends. Raising it keeps less of all
-            else; 0.05 to 0.25.
+        forget_share: of them, how many are of the class or its blends, of a ViT's units aside.
+            Raising it keeps less of all else; 0.05 to 0.25.
         near_share: of the others, how many are of the pictures that come closest to the class.
         logit_weight: weight of the error in the logits beside that in the features.
         units: hidden units, for each class, that become the gate in place of whole tensors: of the
@@ -76,8 +76,9 @@ class GateSettings:
         unit_forget_share: in place of `forget_share` there; 0.1 to 0.4.
         unit_noise: there, on what they see of pictures of the class, in standard deviations; 0.5 to
             1.5. Raising it reaches more real pictures, near ones of other classes among them.
-        unit_learning_rate: in place of both learning rates where units move; 1e-3 to 1e-2.
-        channel_margin: what `unit_margin` is, of a ResNet.
+        unit_learning_rate: in place of both learning rates where units move; 1e-3 to 1e-2. What a
+            ResNet's look for moves at a third of it.
+        channel_margin: what `unit_margin` is, of a ResNet; 3 to 8.
         channel_noise: what `unit_noise` is, of a ResNet; 0 to 1.
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
             gradient, and no units; None moves all of the upper part, or units.
@@ -175,14 +176,86 @@ def forget_in_images(
     Returns:
         The original's features `(N, D)` of all pictures used, and a record of the rounds.
     """
-    retain_set = request.retain_set
-    assert retain_set is not None  # `fit` refuses a request without one
-    directions = known.class_embeddings.to(model.device)
-
     each = units_for(settings, model, encoder, request.forget_classes) if settings.steps else 0
     if each:
         channels = isinstance(encoder.last, Bottleneck)
         settings = settings.for_channels() if channels else settings.for_units()
+    directions = known.class_embeddings.to(model.device)
+    lesson = _lesson(settings, model, encoder, request, known, each, generator)
+    learner, inputs, targets = lesson.learner, lesson.inputs, lesson.targets
+    num_forget = round(settings.batch_size * settings.forget_share)
+    num_near = round((settings.batch_size - num_forget) * settings.near_share)
+    counts = [settings.batch_size - num_forget - num_near, num_near, num_forget]
+
+    def draw(count: int, of: Tensor) -> Tensor:
+        return torch.randint(len(of), (count,), generator=generator).to(model.device)
+
+    def loss() -> Tensor:
+        rows = [draw(count, of) for count, of in zip(counts, targets, strict=True)]
+        kept, near, own = (of[r] for of, r in zip(inputs, rows, strict=True))
+        own = learner.blurred(own, settings.unit_noise, generator)
+        wanted = torch.cat([of[r] for of, r in zip(targets, rows, strict=True)])
+        with quick(model.device):
+            found = learner.upper(torch.cat([kept, near, own]))
+        error = F.normalize(found.float(), dim=-1) - wanted
+        in_logits = (error @ directions.T).square().mean(1)
+        return (error.square().sum(1) + settings.logit_weight * in_logits).mean()
+
+    parameters = learner.moving(loss)
+    record: list[dict[str, Any]] = []
+    for number in range(1, settings.rounds + 1):
+        descend(
+            parameters,
+            loss,
+            steps=settings.steps,
+            learning_rate=settings.learning_rate,
+            stage=f"images, round {number}",
+            on_progress=on_progress,
+        )
+        left = max(
+            float((gate.lead(upper_features(learner.upper, own)) > 0).float().mean())
+            for gate, own in zip(lesson.gates, lesson.heldout, strict=True)
+        )
+        record.append({"round": number, "image_side_accuracy": left})
+        if left <= settings.forget_threshold:
+            break
+    learner.merge()
+    return lesson.features, record
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """What the steps learn from; activations that they no longer need are gone.
+
+    Attributes:
+        learner: what learns.
+        gates: of the classes to forget.
+        inputs: of the pictures to keep, of those of them that come closest to a class, and of the
+            classes' own and their blends: what does not move, `(N, ...)`.
+        targets: of the same, where their features should go, `(N, D)`.
+        heldout: of each class, held-out pictures as inputs.
+        features: the original's of all pictures of the three kinds, `(N, D)`.
+    """
+
+    learner: Learner
+    gates: list[Gate]
+    inputs: list[Tensor]
+    targets: list[Tensor]
+    heldout: list[Tensor]
+    features: Tensor
+
+
+def _lesson(
+    settings: GateSettings,
+    model: ClipModel,
+    encoder: CutEncoder,
+    request: UnlearnRequest,
+    known: ZeroShotClassifier,
+    each: int,
+    generator: torch.Generator,
+) -> _Lesson:
+    retain_set = request.retain_set
+    assert retain_set is not None  # `fit` refuses a request without one
     trunk = frozen_trunk(model, blocks=settings.blocks)
 
     def pool(images: Tensor, views: int) -> Pool:
@@ -198,9 +271,37 @@ def forget_in_images(
         pictures.append((own, mixed))
     forget = [pool(torch.cat(own), settings.forget_views) for own in pictures]
     heldout = [pool(_heldout(forget_set), HELDOUT_VIEWS) for forget_set in request.forget_sets]
-    forgotten = torch.tensor([known.index(name) for name in request.forget_classes])
+    gates = _gates(settings, model, known, request.forget_classes)
+    lead = torch.stack([gate.lead(retain.features) for gate in gates]).amax(0)
+    close = lead.topk(max(1, round(len(lead) * NEAREST))).indices
+    pools = [retain, Pool(retain.activations[close], retain.features[close]), joined(*forget)]
+    learner: Learner = WholeTensors(model, "visual", encoder, settings.num_layers)
+    if each:
+        sought = [
+            (_examples(gate, own), _examples(gate, retain))
+            for gate, own in zip(gates, forget, strict=True)
+        ]
+        learner = taken_units(encoder, sought, each=each, generator=generator)
+    return _Lesson(
+        learner,
+        gates,
+        inputs=[learner.prepare(pool.activations) for pool in pools],
+        targets=[through(gates, pool.features) for pool in pools],
+        heldout=[learner.prepare(pool.activations) for pool in heldout],
+        features=torch.cat([pool.features for pool in pools]),
+    )
+
+
+def _gates(
+    settings: GateSettings,
+    model: ClipModel,
+    known: ZeroShotClassifier,
+    forget_classes: Sequence[str],
+) -> list[Gate]:
+    directions = known.class_embeddings.to(model.device)
+    forgotten = torch.tensor([known.index(name) for name in forget_classes])
     kept = torch.ones(len(directions), dtype=torch.bool).index_fill(0, forgotten, False)
-    gates = [
+    return [
         Gate(
             direction=directions[row],
             others=directions[kept],
@@ -210,56 +311,6 @@ def forget_in_images(
         )
         for row in forgotten.tolist()
     ]
-    lead = torch.stack([gate.lead(retain.features) for gate in gates]).amax(0)
-    close = lead.topk(max(1, round(len(lead) * NEAREST))).indices
-    pools = [retain, Pool(retain.activations[close], retain.features[close]), joined(*forget)]
-    targets = [through(gates, pool.features) for pool in pools]
-    num_forget = round(settings.batch_size * settings.forget_share)
-    num_near = round((settings.batch_size - num_forget) * settings.near_share)
-    counts = [settings.batch_size - num_forget - num_near, num_near, num_forget]
-    learner: Learner = WholeTensors(model, "visual", encoder, settings.num_layers)
-    if each:
-        sought = [
-            (_examples(gate, own), _examples(gate, retain))
-            for gate, own in zip(gates, forget, strict=True)
-        ]
-        learner = taken_units(encoder, sought, each=each, generator=generator)
-    kept_rows, near_rows, own_rows = (learner.prepare(pool.activations) for pool in pools)
-
-    def draw(count: int, of: Tensor) -> Tensor:
-        return torch.randint(len(of), (count,), generator=generator).to(model.device)
-
-    def loss() -> Tensor:
-        rows = [draw(count, of) for count, of in zip(counts, targets, strict=True)]
-        own = learner.blurred(own_rows[rows[2]], settings.unit_noise, generator)
-        wanted = torch.cat([of[r] for of, r in zip(targets, rows, strict=True)])
-        with quick(model.device):
-            found = learner.upper(torch.cat([kept_rows[rows[0]], near_rows[rows[1]], own]))
-        error = F.normalize(found.float(), dim=-1) - wanted
-        in_logits = (error @ directions.T).square().mean(1)
-        return (error.square().sum(1) + settings.logit_weight * in_logits).mean()
-
-    parameters = learner.moving(loss)
-    heldout_rows = [learner.prepare(pool.activations) for pool in heldout]
-    record: list[dict[str, Any]] = []
-    for number in range(1, settings.rounds + 1):
-        descend(
-            parameters,
-            loss,
-            steps=settings.steps,
-            learning_rate=settings.learning_rate,
-            stage=f"images, round {number}",
-            on_progress=on_progress,
-        )
-        left = max(
-            float((gate.lead(upper_features(learner.upper, own)) > 0).float().mean())
-            for gate, own in zip(gates, heldout_rows, strict=True)
-        )
-        record.append({"round": number, "image_side_accuracy": left})
-        if left <= settings.forget_threshold:
-            break
-    learner.merge()
-    return torch.cat([pool.features for pool in pools]), record
 
 
 def shown_pictures(

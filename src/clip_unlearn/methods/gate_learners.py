@@ -75,7 +75,7 @@ class WholeTensors:
         return self.encoder.upper(prepared)
 
     def moving(self, loss: Callable[[], Tensor]) -> Mapping[str, Parameter]:
-        """The tensors that move, by name: those with the largest mean absolute gradient."""
+        """The tensors that move, by name: all, or those of the largest mean absolute gradient."""
         layers = self.encoder.layers
         parameters = {name: self.model.network.get_parameter(name) for name in layers}
         if self.num_layers is None:

@@ -77,8 +77,8 @@ class GateUnits:
 
         Args:
             encoder: with room for them; see `room_for`.
-            classes: of each class, its own tokens, and those to keep with how far its gate opens on
-                them.
+            classes: of each class, its own tokens, and those to keep, the same for all, with how
+                far its gate opens on them.
             each: units a class.
             generator: on the CPU.
         """
@@ -123,6 +123,8 @@ class GateUnits:
             noise: in standard deviations.
             generator: on the CPU.
         """
+        if not noise:
+            return prepared
         seen, rest = prepared.chunk(2, -1)
         drawn = torch.randn(seen.shape, generator=generator).to(seen)
         return torch.cat([seen + noise * self.spread * drawn, rest], -1)
@@ -143,7 +145,7 @@ class GateUnits:
 
 
 def room_for(encoder: CutEncoder, num_classes: int, earlier: int, wanted: int) -> int:
-    """How many units each of so many classes can have; 0 where there is no room, or none at all.
+    """How many units each of so many classes can have; 0 without room, or without such units.
 
     Args:
         encoder: cut anywhere.

@@ -43,7 +43,8 @@ class CutEncoder:
         last: the block in whose midst the upper part begins: at the MLP, on one token, or at the
             last convolution of a bottleneck.
         head: what is above that block, from tokens `(B, W)` or from `(B, C, H, W)` to features.
-        norms: names of that bottleneck's batch norms' tensors.
+        more: names of that bottleneck's own tensors above the cut, batch norms among them; they are
+            not of `layers`, since as wholes they do harm (docs/method.md).
     """
 
     trunk: Callable[[Tensor], Tensor]
@@ -51,7 +52,7 @@ class CutEncoder:
     layers: tuple[str, ...]
     last: ResidualAttentionBlock | Bottleneck | None = None
     head: Callable[[Tensor], Tensor] | None = None
-    norms: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
 
 
 def cut_image_encoder(network: CLIP, *, blocks: int = 1) -> CutEncoder:
@@ -134,18 +135,13 @@ def _cut_resnet_in_last(visual: ModifiedResNet) -> CutEncoder:
     def upper(inputs: Tensor) -> Tensor:
         return pool_attention(visual.attnpool, bottleneck_output(last, inputs))
 
-    prefix = f"visual.layer4.{len(visual.layer4) - 1}"
-    layers = [f"{prefix}.conv3.weight"]
-    norms = [*_norm_layers(f"{prefix}.bn3", last.bn3)]
-    if last.downsample is not None:
-        layers += _layers(f"{prefix}.downsample", last.downsample)
-        norms += _norm_layers(f"{prefix}.downsample.1", last.downsample[-1])
-    layers += _pool_layers(visual)
-    return CutEncoder(trunk, upper, tuple(layers), last, visual.attnpool, tuple(norms))
-
-
-def _norm_layers(prefix: str, norm: nn.Module) -> tuple[str, ...]:
-    return tuple(f"{prefix}.{name}" for name, _ in norm.named_parameters())
+    parts = ("conv3", "bn3", "downsample")
+    more = tuple(
+        f"visual.layer4.{len(visual.layer4) - 1}.{name}"
+        for name, _ in last.named_parameters()
+        if name.startswith(parts)
+    )
+    return CutEncoder(trunk, upper, tuple(_pool_layers(visual)), last, visual.attnpool, more)
 
 
 def _pool_layers(visual: ModifiedResNet) -> list[str]:

@@ -26,7 +26,8 @@ _MOST_PROBED = 32
 _RETAIN_IMAGES_PER_CLASS = 2
 _STRAGGLERS = 0.1  # of the steps after the first at which an image may leave: few images take more
 _FORWARD = 1 / 3  # of a forward and backward pass
-_UPPER = {"resnet": 1 / 20, "transformer": 1 / 50}  # of a forward pass: a step of a gate
+_UPPER = {"resnet": 1 / 20, "transformer": 1 / 50}  # of a forward pass: a step of a gate's units
+_WHOLE = 5  # times as much where whole tensors move
 _COPIES = 4  # of the weights: themselves, gradients, and Adam's two
 
 
@@ -165,6 +166,8 @@ def method_cost(
             views += far * method.retain_views
             views += images * (1 + method.mixes) * method.forget_views
             steps = method.rounds * method.steps * method.batch_size
+            if not method.units or method.num_layers is not None or method.blocks:
+                steps *= _WHOLE
             return Cost(0, method.batch_size, views + steps * upper)
         case Lipschitz():
             each = images * (method.num_perturbations + 1)

@@ -177,7 +177,7 @@ class GatePasses:
         self._image = cut_image_encoder(model.network, blocks=settings.blocks)
         self._trunk = frozen_trunk(model, blocks=settings.blocks)
         self._text = cut_text_encoder(model.network, self._tokens, blocks=0)
-        names = (*self._image.layers, *self._image.norms, *self._text.layers)
+        names = (*self._image.layers, *self._image.more, *self._text.layers)
         self._originals = OriginalValues({n: model.network.get_parameter(n) for n in names})
         self._originals.keep(names)
         near, far = shown_pictures(settings, request.retain_set, known, request.forget_classes)
@@ -209,7 +209,8 @@ class GatePasses:
                 image.upper(kept)
             activations = _rows(kept, CHUNK)
         learner = self._learner(image, "visual", activations)
-        batch = _rows(learner.prepare(activations), settings.batch_size)
+        inputs = learner.prepare(activations)
+        batch = _rows(inputs, settings.batch_size)
         moving = _moving(learner)
         with gradients_for(model.network, image.layers):
             for _ in range(steps):
@@ -219,7 +220,7 @@ class GatePasses:
                     _backward(features.float().sum(), moving)
                 with torch.no_grad():
                     for count in _chunks(self._heldout_views):
-                        image.upper(activations[:count])
+                        learner.upper(inputs[:count])
         with torch.no_grad():
             for tokens in self._tokens.split(PROMPT_BATCH):
                 packed = text.trunk(tokens)
