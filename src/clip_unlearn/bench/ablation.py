@@ -189,7 +189,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                         "margin": margin,
                         "overshoot": overshoot,
                         "unit_margin": margin + 1.5,
-                        "channel_margin": margin + 2.5,
+                        "channel_margin": margin + 4.5,
                     }
                     for margin in (2.5, 3.5, 4.5)
                     for overshoot in (2.0, 4.0, 6.0)
@@ -204,7 +204,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     f"{units} units, noise {noise:g}": {
                         "units": units,
                         "unit_noise": noise,
-                        "channel_noise": noise / 2,
+                        "channel_noise": noise,
                     }
                     for units in (4, 8, 16)
                     for noise in (0.5, 1.0, 1.5)

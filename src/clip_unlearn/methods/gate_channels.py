@@ -24,7 +24,7 @@ from clip_unlearn.models.blocks import bottleneck_output
 from clip_unlearn.models.stages import CutEncoder
 
 FAINTEST = 0.01  # of the mean spread of inputs: one that never moves must not become the loudest
-PACE = 0.3  # at which what they look for is learnt, beside what they answer
+PACE = 0.1  # at which what they look for is learnt, beside what they answer
 
 
 @dataclass(frozen=True)

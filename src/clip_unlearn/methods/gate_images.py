@@ -77,9 +77,9 @@ class GateSettings:
         unit_noise: there, on what they see of pictures of the class, in standard deviations; 0.5 to
             1.5. Raising it reaches more real pictures, near ones of other classes among them.
         unit_learning_rate: in place of both learning rates where units move; 1e-3 to 1e-2. What a
-            ResNet's look for moves at a third of it.
-        channel_margin: what `unit_margin` is, of a ResNet; 3 to 8.
-        channel_noise: what `unit_noise` is, of a ResNet; 0 to 1.
+            ResNet's look for moves at a tenth of it.
+        channel_margin: what `unit_margin` is, of a ResNet; 4 to 10.
+        channel_noise: what `unit_noise` is, of a ResNet; 0 to 1.5.
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
             gradient, and no units; None moves all of the upper part, or units.
         text_steps: of the text side; 150 to 600.
@@ -114,8 +114,8 @@ class GateSettings:
     unit_forget_share: float = 0.25
     unit_noise: float = 1.0
     unit_learning_rate: float = 3e-3
-    channel_margin: float = 6.0
-    channel_noise: float = 0.5
+    channel_margin: float = 8.0
+    channel_noise: float = 1.0
     num_layers: int | None = None
     text_steps: int = 300
     text_push: float = 1.0
