@@ -132,7 +132,7 @@ def test_of_a_resnet_a_few_channels_of_the_last_block_change_and_what_the_pool_m
         if name.startswith("visual.")
     }
     rows = changed["visual.layer4.0.conv3.weight"].flatten(1).any(1)
-    assert rows.sum() == QUICK.units
+    assert rows.sum() == QUICK.channels
     assert torch.equal(changed["visual.layer4.0.downsample.0.weight"].flatten(1).any(1), rows)
     for projection in "qkv":
         columns = changed[f"visual.attnpool.{projection}_proj.weight"].any(0)
@@ -144,11 +144,11 @@ def test_of_a_resnet_a_few_channels_of_the_last_block_change_and_what_the_pool_m
     assert "visual.attnpool.c_proj.weight" not in changed
 
 
-def test_without_units_a_resnets_attention_pool_moves_and_no_block(
+def test_without_channels_a_resnets_attention_pool_moves_and_no_block(
     trained_model: Trained, colour_pictures: Pictures
 ) -> None:
     model = trained_model("resnet")
-    none = dataclasses.replace(QUICK, units=0)
+    none = dataclasses.replace(QUICK, channels=0)
     edit = fitted(model, colour_pictures, "red", method=none)
     own = [name for name in edit.tensors if name.startswith("visual.")]
     assert "visual.attnpool.c_proj.weight" in own

@@ -172,7 +172,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     "near pictures as others": {"near_share": 0.0},
                     "two pictures to keep": {"retain_images": 2, "near_images": 2},
                     "more of the class": {"forget_share": 0.25, "unit_forget_share": 0.5},
-                    "no units": {"units": 0},
+                    "no units": {"units": 0, "channels": 0},
                     "no noise": {"unit_noise": 0.0, "channel_noise": 0.0},
                     "whole last block or pool": {"blocks": 1},
                     "layer below as well": {"blocks": 2},
@@ -203,6 +203,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                 {
                     f"{units} units, noise {noise:g}": {
                         "units": units,
+                        "channels": units,
                         "unit_noise": noise,
                         "channel_noise": noise,
                     }

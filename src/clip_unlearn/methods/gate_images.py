@@ -68,10 +68,11 @@ class GateSettings:
             Raising it keeps less of all else; 0.05 to 0.25.
         near_share: of the others, how many are of the pictures that come closest to the class.
         logit_weight: weight of the error in the logits beside that in the features.
-        units: hidden units, for each class, that become the gate in place of whole tensors: of the
-            last MLP of a ViT, if its features are of one token, and of the text; of a ResNet the
-            channels of its last block. 4 to 16. With 0, or more classes than there is room for,
-            whole tensors move.
+        units: hidden units, for each class, of the last MLP that become the gate in place of whole
+            tensors: of the text, and of a ViT if its features are of one token; 4 to 16. With 0, or
+            more classes than there is room for, whole tensors move.
+        channels: the same of a ResNet's last block; 8 to 16. With 0 its attention pool moves, which
+            keeps more of near classes and less of all others, and costs several times as much.
         unit_margin: in place of `margin` for images where units of a ViT move; 3 to 8.
         unit_forget_share: in place of `forget_share` there; 0.1 to 0.4.
         unit_noise: there, on what they see of pictures of the class, in standard deviations; 0.5 to
@@ -114,6 +115,7 @@ class GateSettings:
     unit_forget_share: float = 0.25
     unit_noise: float = 1.0
     unit_learning_rate: float = 3e-3
+    channels: int = 16
     channel_margin: float = 8.0
     channel_noise: float = 1.0
     num_layers: int | None = None
@@ -343,7 +345,9 @@ def units_for(
     settings: GateSettings, model: ClipModel, encoder: CutEncoder, forget_classes: Sequence[str]
 ) -> int:
     """Units that each class gets in an encoder; 0 where whole tensors move."""
-    wanted = settings.units if settings.num_layers is None else 0
+    wanted = settings.channels if isinstance(encoder.last, Bottleneck) else settings.units
+    if settings.num_layers is not None:
+        return 0
     return room_for(encoder, len(forget_classes), len(model.provenance.forgotten), wanted)
 
 

@@ -166,7 +166,11 @@ def method_cost(
             views += far * method.retain_views
             views += images * (1 + method.mixes) * method.forget_views
             steps = method.rounds * method.steps * method.batch_size
-            if not method.units or method.num_layers is not None or method.blocks:
+            if (
+                not (method.units and method.channels)
+                or method.num_layers is not None
+                or method.blocks
+            ):
                 steps *= _WHOLE
             return Cost(0, method.batch_size, views + steps * upper)
         case Lipschitz():
