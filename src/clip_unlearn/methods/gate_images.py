@@ -77,8 +77,8 @@ class GateSettings:
         unit_forget_share: in place of `forget_share` there; 0.1 to 0.4.
         unit_noise: there, on what they see of pictures of the class, in standard deviations; 0.5 to
             1.5. Raising it reaches more real pictures, near ones of other classes among them.
-        unit_learning_rate: in place of both learning rates where units move; 1e-3 to 1e-2. What a
-            ResNet's look for moves at a tenth of it.
+        unit_learning_rate: in place of both learning rates where units move; 1e-3 to 1e-2. What
+            channels look for moves at a tenth of it.
         channel_margin: what `unit_margin` is, of a ResNet; 4 to 10.
         channel_noise: what `unit_noise` is, of a ResNet; 0 to 1.5.
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
