@@ -9,7 +9,7 @@ attends to does not change, so that its weights are computed once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import torch
@@ -19,7 +19,7 @@ from torch.nn import Parameter
 from torch.nn import functional as F
 
 from clip_unlearn.methods.activations import CHUNK
-from clip_unlearn.methods.gate_units import Examples, least_needed, seek
+from clip_unlearn.methods.gate_units import Examples, least_needed, moments, sought
 from clip_unlearn.models.blocks import bottleneck_output
 from clip_unlearn.models.stages import CutEncoder
 
@@ -78,12 +78,10 @@ class GateChannels:
         spread = inputs.std((0, 2))
         spread = spread.clamp_min(FAINTEST * spread.mean())
 
-        def seen(part: Examples) -> Examples:
-            found = (_inputs(block, part.values).flatten(2).mean(2) - centre) / spread
-            return replace(part, values=found)
+        def see(activations: Tensor) -> Tensor:
+            return (_inputs(block, activations).flatten(2).mean(2) - centre) / spread
 
-        found = [seek(seen(own), seen(kept), each, generator) for own, kept in classes]
-        weight, bias = (torch.cat(parts) / PACE for parts in zip(*found, strict=True))
+        weight, bias = (first / PACE for first in sought(classes, see, each, generator))
         answer = Parameter(weight.new_zeros(pool.v_proj.out_features, len(weight)))
         return cls(block, pool, rows, Parameter(weight), Parameter(bias), answer, centre, spread)
 
@@ -202,14 +200,11 @@ def _silence(block: Bottleneck, pool: AttentionPool2d, activations: Tensor, coun
     As of `gate_units`, those of large weights are left alone.
     """
 
-    def answers() -> Iterator[Tensor]:  # twice, since all at once would not fit for many pictures
+    def answers() -> Iterator[Tensor]:
         for part in activations.split(CHUNK):
             yield bottleneck_output(block, part).flatten(2)
 
-    seen = len(activations) * activations[0, 0].numel()
-    mean = torch.stack([part.sum((0, 2)) for part in answers()]).sum(0) / seen
-    around = [(part - mean[:, None]).square().sum((0, 2)) for part in answers()]
-    squares = torch.stack(around).sum(0)
+    mean, squares = moments(answers)
     strength = (pool.c_proj.weight @ pool.v_proj.weight).norm(dim=0)
     size = _folded(block.conv3, block.bn3).norm(dim=1)
     if block.downsample is not None:

@@ -84,16 +84,11 @@ class GateUnits:
         """
         block, head = encoder.last, encoder.head
         assert isinstance(block, ResidualAttentionBlock) and head is not None
-        rows = _silence(block, classes[0][1].values, each * len(classes))
-
-        def seen(part: Examples) -> Examples:
-            return replace(part, values=block.ln_2(part.values))
-
+        kept = classes[0][1].values
+        rows = _silence(block, kept, each * len(classes))
+        weight, bias = sought(classes, block.ln_2, each, generator)
         with torch.no_grad():
-            found = [seek(seen(own), seen(kept), each, generator) for own, kept in classes]
-        weight, bias = (torch.cat(parts) for parts in zip(*found, strict=True))
-        with torch.no_grad():
-            spread = block.ln_2(classes[0][1].values).std(0)
+            spread = block.ln_2(kept).std(0)
         answer = Parameter(torch.zeros_like(weight).T.contiguous())
         return cls(block, head, rows, Parameter(weight), Parameter(bias), answer, spread)
 
@@ -175,22 +170,58 @@ def least_needed(cost: Tensor, size: Tensor, count: int) -> Tensor:
     return cost.masked_fill(size > size.median(), torch.inf).argsort()[:count]
 
 
+def moments(answers: Callable[[], Iterator[Tensor]]) -> tuple[Tensor, Tensor]:
+    """Mean of what each unit says `(U,)`, and the sum of squares around it.
+
+    Args:
+        answers: gives them in parts `(B, U, P)`, at P places; asked twice, since all at once would
+            not fit for many pictures.
+    """
+    sums = [(part.sum((0, 2)), part[:, 0].numel()) for part in answers()]
+    mean = torch.stack([total for total, _ in sums]).sum(0) / sum(count for _, count in sums)
+    around = [(part - mean[:, None]).square().sum((0, 2)) for part in answers()]
+    return mean, torch.stack(around).sum(0)
+
+
 @torch.no_grad()
 def _silence(block: ResidualAttentionBlock, tokens: Tensor, count: int) -> Tensor:
     """The units whose answers vary least over tokens `(N, W)`; the mean of theirs is kept."""
     into, out = block.mlp.c_fc, block.mlp.c_proj
 
-    def answers() -> Iterator[Tensor]:  # twice, since all at once would not fit for many pictures
+    def answers() -> Iterator[Tensor]:
         for part in tokens.split(CHUNK):
-            yield block.mlp.gelu(into(block.ln_2(part)))
+            yield block.mlp.gelu(into(block.ln_2(part)))[..., None]
 
-    mean = torch.stack([part.sum(0) for part in answers()]).sum(0) / len(tokens)
-    squares = torch.stack([(part - mean).square().sum(0) for part in answers()]).sum(0)
+    mean, squares = moments(answers)
     strength = out.weight.norm(dim=0)
     rows = least_needed(squares.sqrt() * strength, into.weight.norm(dim=1) * strength, count)
     out.bias += out.weight[:, rows] @ mean[rows]
     out.weight[:, rows] = 0
     return rows
+
+
+@torch.no_grad()
+def sought(
+    classes: Sequence[tuple[Examples, Examples]],
+    see: Callable[[Tensor], Tensor],
+    each: int,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """First weights `(U, W)` and biases `(U,)` of the units of all classes, in their order.
+
+    Args:
+        classes: of each, its own activations, and those to keep, the same for all.
+        see: what units see of activations, `(N, W)`.
+        each: units a class.
+        generator: on the CPU.
+    """
+    seen = see(classes[0][1].values)
+    found = [
+        seek(replace(own, values=see(own.values)), replace(kept, values=seen), each, generator)
+        for own, kept in classes
+    ]
+    weight, bias = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return weight, bias
 
 
 @torch.no_grad()
