@@ -28,7 +28,14 @@ SYNTHESIS = Realistic(
     num_images=8, floor=0.0, ascent=AscentSettings(max_steps=20, min_steps=10, learning_rate=0.3)
 )
 GATE = GateDistillation(
-    steps=3, rounds=1, text_steps=2, batch_size=16, retain_views=1, forget_views=2, mixes=1
+    steps=3,
+    rounds=1,
+    text_steps=2,
+    batch_size=16,
+    retain_views=1,
+    forget_views=2,
+    mixes=1,
+    turned_images=2,
 )
 Trained = Callable[[str], ClipModel]
 

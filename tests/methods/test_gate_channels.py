@@ -105,23 +105,6 @@ def test_gradients_reach_the_channels_alone(
 
 
 @torch.no_grad()
-def test_noise_reaches_what_the_channels_see_and_nothing_else(
-    encoder: CutEncoder, examples: tuple[Examples, Examples]
-) -> None:
-    channels = taken(encoder, examples)
-    prepared = channels.prepare(examples[0].values)
-
-    def features(noise: float) -> Tensor:
-        generator = torch.Generator().manual_seed(1)
-        return channels.upper(channels.blurred(prepared, noise, generator))
-
-    assert torch.equal(features(1.0), channels.upper(prepared))  # no answer yet
-    channels.answer.fill_(0.1)
-    assert not torch.allclose(features(1.0), channels.upper(prepared), atol=1e-3)
-    assert torch.equal(features(0.0), channels.upper(prepared))
-
-
-@torch.no_grad()
 def test_the_gate_of_an_earlier_request_is_left_alone(
     encoder: CutEncoder, examples: tuple[Examples, Examples]
 ) -> None:

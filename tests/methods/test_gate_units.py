@@ -133,23 +133,6 @@ def test_gradients_reach_the_units_alone(
     assert all(gradient is None for gradient in found[3:])
 
 
-@torch.no_grad()
-def test_noise_reaches_what_the_units_see_and_nothing_else(
-    encoder: CutEncoder, tokens: tuple[Examples, Examples]
-) -> None:
-    units = taken(encoder, tokens)
-    prepared = units.prepare(tokens[0].values)
-
-    def features(noise: float) -> Tensor:
-        generator = torch.Generator().manual_seed(1)
-        return units.upper(units.blurred(prepared, noise, generator))
-
-    assert torch.equal(features(1.0), units.upper(prepared))  # no answer yet
-    units.answer.copy_(torch.randn(units.answer.shape, generator=torch.Generator().manual_seed(2)))
-    assert not torch.allclose(features(1.0), units.upper(prepared), atol=1e-3)
-    torch.testing.assert_close(features(0.0), units.upper(prepared))
-
-
 def test_each_class_of_several_has_units_of_its_own(
     encoder: CutEncoder, tokens: tuple[Examples, Examples]
 ) -> None:

@@ -22,6 +22,7 @@ METHOD = GateDistillation(
     rounds=1,
     text_steps=60,
     forget_views=6,
+    turned_images=4,
     retain_views=3,
     batch_size=64,
     learning_rate=2e-3,

@@ -20,22 +20,23 @@ from clip_unlearn.synthesis.base import Synthesizer
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
 from clip_unlearn.synthesis.pyramid import AscentSettings
 from clip_unlearn.synthesis.realistic import Realistic
+from clip_unlearn.synthesis.turning import TURNING
 
 COUNTS: dict[str, Any] = {"num_forget": 1, "num_classes": 6, "num_pictures": 0}
 
 
 def test_the_cost_of_a_synthesis_is_images_times_steps() -> None:
     realistic = Realistic(num_images=10, ascent=AscentSettings(min_steps=100, max_steps=30))
-    assert synthesis_cost(realistic) == (10, Cost(300, 10))
+    assert synthesis_cost(realistic) == (10, Cost(10, frozen_passes=300))
     leaving = Realistic(num_images=10, ascent=AscentSettings(min_steps=20, max_steps=40))
-    assert synthesis_cost(leaving) == (10, Cost(220, 10))
+    assert synthesis_cost(leaving) == (10, Cost(10, frozen_passes=220))
     ascent = GradientAscent(num_images=10, batch_size=4, num_iterations=30)
-    assert synthesis_cost(ascent) == (10, Cost(300, 4))
+    assert synthesis_cost(ascent) == (10, Cost(4, frozen_passes=300))
 
 
 def test_the_cost_of_the_published_method_is_every_perturbation_of_every_image() -> None:
     method = Lipschitz(num_perturbations=25, max_steps=30)
-    assert method_cost(method, 64, 1000, 8000, upper=0) == Cost(64 * 26 * 30, 64 * 26)
+    assert method_cost(method, 64, 1000, 8000, upper=0) == Cost(64 * 26, passes=64 * 26 * 30)
 
 
 def test_the_cost_of_a_gate_is_every_view_and_every_step_above_the_cut() -> None:
@@ -47,14 +48,16 @@ def test_the_cost_of_a_gate_is_every_view_and_every_step_above_the_cut() -> None
         retain_views=3,
         mixes=1,
         forget_views=6,
+        turned_images=5,
         rounds=2,
         steps=100,
         batch_size=50,
     )
     found = method_cost(gate, 8, 30, 240, upper=1 / 4)
     assert found is not None
-    views = 10 * 4 * 5 + 20 * 2 * 3 + 8 * 2 * 6
-    assert found == Cost(0, 50, views + 2 * 100 * 50 / 4)
+    views = 10 * 4 * 5 + 20 * 2 * 3 + (8 + 5) * 2 * 6
+    assert (found.batch, found.passes, found.views) == (50, 0, views + 2 * 100 * 50 / 4)
+    assert 5 * TURNING.min_steps <= found.frozen_passes <= 5 * TURNING.max_steps
 
 
 def test_more_classes_take_longer_and_a_larger_batch_takes_more_memory(

@@ -165,6 +165,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     "images alone": {"text_push": 0.0, "text_steps": 0},
                     "text alone": {"steps": 0},
                     "no overshoot": {"overshoot": 0.0},
+                    "no turned pictures": {"turned_images": 0},
                     "no blends": {"mixes": 0},
                     "one round": {"rounds": 1},
                     "logits not weighed": {"logit_weight": 0.0},
@@ -173,7 +174,6 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     "two pictures to keep": {"retain_images": 2, "near_images": 2},
                     "more of the class": {"forget_share": 0.25, "unit_forget_share": 0.5},
                     "no units": {"units": 0, "channels": 0},
-                    "no noise": {"unit_noise": 0.0, "channel_noise": 0.0},
                     "whole last block or pool": {"blocks": 1},
                     "layer below as well": {"blocks": 2},
                     "four tensors": {"num_layers": 4},
@@ -200,16 +200,14 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
         "units": Ablation(
             "hidden units that become the gate",
             _settings(
-                {
-                    f"{units} units, noise {noise:g}": {
-                        "units": units,
-                        "channels": units,
-                        "unit_noise": noise,
-                        "channel_noise": noise,
-                    }
-                    for units in (4, 8, 16)
-                    for noise in (0.5, 1.0, 1.5)
-                }
+                {f"{units} units": {"units": units, "channels": units} for units in (4, 8, 16, 32)}
+            ),
+            "gate",
+        ),
+        "turned": Ablation(
+            "pictures of near classes that are turned into the class",
+            _settings(
+                {f"{images} pictures": {"turned_images": images} for images in (0, 12, 24, 48, 96)}
             ),
             "gate",
         ),

@@ -24,7 +24,7 @@ from clip_unlearn.models.blocks import bottleneck_output
 from clip_unlearn.models.stages import CutEncoder
 
 FAINTEST = 0.01  # of the mean spread of inputs: one that never moves must not become the loudest
-PACE = 0.1  # at which what they look for is learnt, beside what they answer
+PACE = 0.03  # at which what they look for is learnt, beside what they answer
 
 
 @dataclass(frozen=True)
@@ -139,20 +139,6 @@ class GateChannels:
             attention.unflatten(1, (heads, places)),
             rest,
         ]
-
-    def blurred(self, prepared: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-        """The same with noise on what the channels see of it, and on nothing else.
-
-        Args:
-            prepared: `(B, R)`.
-            noise: in standard deviations.
-            generator: on the CPU.
-        """
-        if not noise:
-            return prepared
-        seen = self._parts(prepared)[0].flatten(1)
-        drawn = torch.randn(seen.shape, generator=generator).to(seen)
-        return torch.cat([seen + noise * drawn, prepared[:, seen.shape[1] :]], 1)
 
     def upper(self, prepared: Tensor) -> Tensor:
         """Features `(B, D)`, not normalised, of what `prepare` gave `(B, R)`."""

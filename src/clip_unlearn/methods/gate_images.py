@@ -28,8 +28,9 @@ from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.frozen import frozen_trunk, quick
 from clip_unlearn.models.stages import CutEncoder
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
-from clip_unlearn.progress import OnProgress
+from clip_unlearn.progress import OnProgress, ignore
 from clip_unlearn.synthesis.sets import ForgetSet, RetainSet
+from clip_unlearn.synthesis.turning import turned_images
 
 NEAREST = 0.05  # of the pictures to keep, those that come closest to the class
 HELDOUT_VIEWS = 6
@@ -53,6 +54,8 @@ class GateSettings:
         near_images: pictures of each of those that are used at most; 4 to 16.
         near_views: random views of each of them; 4 to 12.
         forget_views: the same of pictures of the class; 6 to 24.
+        turned_images: pictures of near classes that are turned into each class, beside its own; 0
+            to 96. They show the class from where it borders on others.
         mixes: blends of each picture of the class with others; 0 to 4.
         margin: how far below the runner-up the class is pushed, in logits: in the text, and in
             images where whole tensors move. Raising it forgets more surely and harms near classes
@@ -75,12 +78,9 @@ class GateSettings:
             keeps more of near classes and less of all others, and costs several times as much.
         unit_margin: in place of `margin` for images where units of a ViT move; 3 to 8.
         unit_forget_share: in place of `forget_share` there; 0.1 to 0.4.
-        unit_noise: there, on what they see of pictures of the class, in standard deviations; 0.5 to
-            1.5. Raising it reaches more real pictures, near ones of other classes among them.
         unit_learning_rate: in place of both learning rates where units move; 1e-3 to 1e-2. What
-            channels look for moves at a tenth of it.
+            channels look for moves at a thirtieth of it.
         channel_margin: what `unit_margin` is, of a ResNet; 4 to 10.
-        channel_noise: what `unit_noise` is, of a ResNet; 0 to 1.5.
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
             gradient, and no units; None moves all of the upper part, or units.
         text_steps: of the text side; 150 to 600.
@@ -100,6 +100,7 @@ class GateSettings:
     near_images: int = 8
     near_views: int = 8
     forget_views: int = 12
+    turned_images: int = 48
     mixes: int = 2
     margin: float = 3.5
     overshoot: float = 4.0
@@ -113,11 +114,9 @@ class GateSettings:
     units: int = 16
     unit_margin: float = 5.0
     unit_forget_share: float = 0.25
-    unit_noise: float = 1.0
     unit_learning_rate: float = 3e-3
     channels: int = 16
     channel_margin: float = 8.0
-    channel_noise: float = 1.0
     num_layers: int | None = None
     text_steps: int = 300
     text_push: float = 1.0
@@ -140,7 +139,6 @@ class GateSettings:
             self,
             margin=self.channel_margin,
             learning_rate=self.unit_learning_rate,
-            unit_noise=self.channel_noise,
         )
 
 
@@ -183,7 +181,7 @@ def forget_in_images(
         channels = isinstance(encoder.last, Bottleneck)
         settings = settings.for_channels() if channels else settings.for_units()
     directions = known.class_embeddings.to(model.device)
-    lesson = _lesson(settings, model, encoder, request, known, each, generator)
+    lesson = _lesson(settings, model, encoder, request, known, each, generator, on_progress)
     learner, inputs, targets = lesson.learner, lesson.inputs, lesson.targets
     num_forget = round(settings.batch_size * settings.forget_share)
     num_near = round((settings.batch_size - num_forget) * settings.near_share)
@@ -195,7 +193,6 @@ def forget_in_images(
     def loss() -> Tensor:
         rows = [draw(count, of) for count, of in zip(counts, targets, strict=True)]
         kept, near, own = (of[r] for of, r in zip(inputs, rows, strict=True))
-        own = learner.blurred(own, settings.unit_noise, generator)
         wanted = torch.cat([of[r] for of, r in zip(targets, rows, strict=True)])
         with quick(model.device):
             found = learner.upper(torch.cat([kept, near, own]))
@@ -255,6 +252,7 @@ def _lesson(
     known: ZeroShotClassifier,
     each: int,
     generator: torch.Generator,
+    on_progress: OnProgress,
 ) -> _Lesson:
     retain_set = request.retain_set
     assert retain_set is not None  # `fit` refuses a request without one
@@ -263,15 +261,27 @@ def _lesson(
     def pool(images: Tensor, views: int) -> Pool:
         return pool_of(encoder, view_activations(model, trunk, images, views, generator=generator))
 
+    classes = [
+        class_pictures(
+            settings,
+            model,
+            forget_set,
+            retain_set,
+            known,
+            generator=generator,
+            on_progress=on_progress,
+        )
+        for forget_set in request.forget_sets
+    ]
     near, far = shown_pictures(settings, retain_set, known, request.forget_classes)
     shown = ((far, settings.retain_views), (near, settings.near_views))
     retain = joined(*(pool(retain_set.images[rows], n) for rows, n in shown if len(rows)))
-    pictures: list[tuple[Tensor, Tensor]] = []
-    for forget_set in request.forget_sets:
-        own = forget_set.images
-        mixed = mixed_images(own, retain_set.images, settings.mixes, generator=generator)
-        pictures.append((own, mixed))
-    forget = [pool(torch.cat(own), settings.forget_views) for own in pictures]
+    mixed = [
+        mixed_images(own, retain_set.images, settings.mixes, generator=generator) for own in classes
+    ]
+    forget = [
+        pool(torch.cat(own), settings.forget_views) for own in zip(classes, mixed, strict=True)
+    ]
     heldout = [pool(_heldout(forget_set), HELDOUT_VIEWS) for forget_set in request.forget_sets]
     gates = _gates(settings, model, known, request.forget_classes)
     lead = torch.stack([gate.lead(retain.features) for gate in gates]).amax(0)
@@ -339,6 +349,40 @@ def shown_pictures(
     place = same.gather(1, retain_set.labels[:, None])[:, 0] - 1
     near = (is_near & (place < settings.near_images)).nonzero()[:, 0]
     return near, (~is_near & (place < settings.retain_images)).nonzero()[:, 0]
+
+
+def class_pictures(
+    settings: GateSettings,
+    model: ClipModel,
+    forget_set: ForgetSet,
+    retain_set: RetainSet,
+    known: ZeroShotClassifier,
+    *,
+    generator: torch.Generator,
+    on_progress: OnProgress = ignore,
+) -> Tensor:
+    """A class's own pictures, and pictures of near classes turned into it, `(N, 3, S, S)`.
+
+    Args:
+        settings: how many are turned, out of how many.
+        model: the original.
+        forget_set: the class and its own pictures.
+        retain_set: with at least one picture.
+        known: the original's classifier over all its classes and the forgotten ones.
+        generator: on the CPU.
+        on_progress: is told of every step.
+    """
+    near, _ = shown_pictures(settings, retain_set, known, [forget_set.forget_class])
+    rows = near[torch.randperm(len(near), generator=generator)[: settings.turned_images]]
+    turned = turned_images(
+        model,
+        known,
+        forget_set.forget_class,
+        retain_set.images[rows],
+        generator=generator,
+        on_progress=on_progress,
+    )
+    return torch.cat([forget_set.images, turned])
 
 
 def units_for(

@@ -29,10 +29,6 @@ class Learner(Protocol):
         """What of activations `(N, ...)` stays as it is at every step, `(N, ...)`."""
         ...
 
-    def blurred(self, prepared: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-        """The same `(B, ...)` with noise, in standard deviations, on what the gate alone sees."""
-        ...
-
     def upper(self, prepared: Tensor) -> Tensor:
         """Features `(B, D)`, not normalised, of what `prepare` gave."""
         ...
@@ -65,10 +61,6 @@ class WholeTensors:
     def prepare(self, activations: Tensor) -> Tensor:
         """The activations."""
         return activations
-
-    def blurred(self, prepared: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-        """The same without noise: what these tensors see, everything sees."""
-        return prepared
 
     def upper(self, prepared: Tensor) -> Tensor:
         """Features `(B, D)`, not normalised, of activations `(B, ...)`."""

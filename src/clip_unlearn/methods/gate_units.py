@@ -53,7 +53,6 @@ class GateUnits:
         weight: `(U, W)`, what they look for.
         bias: `(U,)`, when they fire.
         answer: `(W, U)`, what they add to the token.
-        spread: `(W,)`, standard deviation of what they see in tokens to keep.
     """
 
     block: ResidualAttentionBlock
@@ -62,7 +61,6 @@ class GateUnits:
     weight: Parameter
     bias: Parameter
     answer: Parameter
-    spread: Tensor
 
     @classmethod
     def take(
@@ -87,10 +85,8 @@ class GateUnits:
         kept = classes[0][1].values
         rows = _silence(block, kept, each * len(classes))
         weight, bias = sought(classes, block.ln_2, each, generator)
-        with torch.no_grad():
-            spread = block.ln_2(kept).std(0)
         answer = Parameter(torch.zeros_like(weight).T.contiguous())
-        return cls(block, head, rows, Parameter(weight), Parameter(bias), answer, spread)
+        return cls(block, head, rows, Parameter(weight), Parameter(bias), answer)
 
     def moving(self, loss: Callable[[], Tensor]) -> Mapping[str, Parameter]:
         """What moves, by name, whatever the loss."""
@@ -109,20 +105,6 @@ class GateUnits:
             seen = block.ln_2(own)
             parts.append(torch.cat([seen, own + block.ls_2(block.mlp(seen))], -1))
         return torch.cat(parts)
-
-    def blurred(self, prepared: Tensor, noise: float, generator: torch.Generator) -> Tensor:
-        """The same with noise on what the units see of it, and on nothing else.
-
-        Args:
-            prepared: `(B, 2 W)`.
-            noise: in standard deviations.
-            generator: on the CPU.
-        """
-        if not noise:
-            return prepared
-        seen, rest = prepared.chunk(2, -1)
-        drawn = torch.randn(seen.shape, generator=generator).to(seen)
-        return torch.cat([seen + noise * self.spread * drawn, rest], -1)
 
     def upper(self, prepared: Tensor) -> Tensor:
         """Features `(B, D)`, not normalised, of what `prepare` gave `(B, 2 W)`."""

@@ -20,6 +20,7 @@ from clip_unlearn.synthesis.gradient_ascent import GradientAscent
 from clip_unlearn.synthesis.pyramid import AscentSettings
 from clip_unlearn.synthesis.realistic import Realistic
 from clip_unlearn.synthesis.retain import BATCH, MOST_CLASSES, RETAIN_ASCENT, shipped_counts
+from clip_unlearn.synthesis.turning import TURNING
 
 _PROBE_SECONDS = 0.2
 _MOST_PROBED = 32
@@ -53,13 +54,15 @@ class Cost:
     """Work on images in the image encoder.
 
     Attributes:
+        batch: images at once.
         passes: images forward and backward.
-        batch: of them at once.
-        views: images forward alone, through the encoder's frozen copy.
+        frozen_passes: the same through the encoder's frozen copy.
+        views: images forward alone through that.
     """
 
-    passes: float
     batch: int
+    passes: float = 0
+    frozen_passes: float = 0
     views: float = 0
 
 
@@ -109,9 +112,10 @@ def estimate(
     upper = _UPPER[visual_family(model.network)]
     costs = [synthesis, method_cost(method, images, *kept, upper=upper)]
     seconds = found.both * 2 * num_pictures * _FORWARD
-    for cost, of_one in zip(costs, (found.lean, found.both), strict=True):
+    for cost in costs:
         if cost is not None:
-            seconds += (cost.passes * of_one + cost.views * found.view) * num_forget
+            each = cost.passes * found.both + cost.frozen_passes * found.lean
+            seconds += (each + cost.views * found.view) * num_forget
     batch = max((cost.batch for cost in costs if cost is not None), default=1)
     if makes:
         seconds += found.lean * kept[1] * _expected_steps(RETAIN_ASCENT)
@@ -129,12 +133,13 @@ def synthesis_cost(synthesizer: Synthesizer) -> tuple[int, Cost | None]:
     match synthesizer:
         case Realistic():
             count = synthesizer.num_images
-            return count, Cost(count * _expected_steps(synthesizer.ascent), count)
+            steps = _expected_steps(synthesizer.ascent)
+            return count, Cost(count, frozen_passes=count * steps)
         case GradientAscent():
             count = synthesizer.num_images
             passes = 1 + _FORWARD if synthesizer.check_apart else 1
             steps = synthesizer.num_iterations * passes
-            return count, Cost(count * steps, min(count, synthesizer.batch_size))
+            return count, Cost(min(count, synthesizer.batch_size), frozen_passes=count * steps)
         case _:
             return 0, None
 
@@ -161,10 +166,12 @@ def method_cost(
         case GateDistillation():
             each = kept_images / max(1, kept_classes)
             near = min(method.near_classes, kept_classes)
-            views = near * min(each, method.near_images) * method.near_views
+            near_images = near * min(each, method.near_images)
+            turned = min(method.turned_images, near_images)
+            views = near_images * method.near_views
             far = (kept_classes - near) * min(each, method.retain_images)
             views += far * method.retain_views
-            views += images * (1 + method.mixes) * method.forget_views
+            views += (images + turned) * (1 + method.mixes) * method.forget_views
             steps = method.rounds * method.steps * method.batch_size
             if (
                 not (method.units and method.channels)
@@ -172,10 +179,14 @@ def method_cost(
                 or method.blocks
             ):
                 steps *= _WHOLE
-            return Cost(0, method.batch_size, views + steps * upper)
+            return Cost(
+                max(method.batch_size, int(turned)),
+                frozen_passes=turned * _expected_steps(TURNING),
+                views=views + steps * upper,
+            )
         case Lipschitz():
             each = images * (method.num_perturbations + 1)
-            return Cost(each * method.max_steps, each)
+            return Cost(each, passes=each * method.max_steps)
         case _:
             return None
 

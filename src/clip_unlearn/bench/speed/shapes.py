@@ -87,6 +87,7 @@ def _random(name: str, architecture: str) -> Shape:
             retain_views=1,
             near_views=1,
             forget_views=4,
+            turned_images=0,
             mixes=1,
         ),
     )
