@@ -35,7 +35,7 @@ GATE = GateDistillation(
     retain_views=1,
     forget_views=2,
     mixes=1,
-    turned_images=2,
+    turned_images=0,
 )
 Trained = Callable[[str], ClipModel]
 

@@ -203,13 +203,16 @@ def test_bare_passes_encode_as_many_images_and_prompts_as_the_step(scene: Scene)
     assert not any(value.requires_grad for value in scene.model.network.parameters())
 
 
+TURNING_GATE = replace(GATE, turned_images=2)
+
+
 def turned_into(scene: Scene, request: UnlearnRequest) -> int:
     """How many pictures of other classes the gate turns into the first class."""
     (forget_set,) = request.forget_sets
     assert request.retain_set is not None
     known, generator = known_classes(scene.model, request), scene.generator()
     found = class_pictures(
-        GATE, scene.model, forget_set, request.retain_set, known, generator=generator
+        TURNING_GATE, scene.model, forget_set, request.retain_set, known, generator=generator
     )
     return len(found) - len(forget_set.images)
 
@@ -219,20 +222,20 @@ def test_bare_passes_of_the_gate_encode_each_different_picture_and_prompt_once(
 ) -> None:
     network = scene.model.network
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    request = scene.request(GATE, scene.noise_sets())
+    request = scene.request(TURNING_GATE, scene.noise_sets())
     with encoded(network) as trunk:  # a copy is made here, and counted here when it is run
-        passes = passes_of(scene, GATE, request)
+        passes = passes_of(scene, TURNING_GATE, request)
         turning = trunk["images"]  # to know how long it takes
     assert isinstance(passes, GatePasses)
     with encoded(network) as bare:
         passes.run(1)
     with encoded(network) as whole:
-        GATE.fit(scene.model, request, generator=scene.generator())
+        TURNING_GATE.fit(scene.model, request, generator=scene.generator())
     kept, own, heldout = 2 * 5, 3, 1  # pictures: two of each other colour, one of four held out
     own += turned_into(scene, request)
-    blends = 1 + GATE.mixes
+    blends = 1 + TURNING_GATE.mixes
     different = kept * 6 + own * blends * 2 + heldout * 5
-    assert 0 < turning <= GATE.turned_images * TURNING.max_steps
+    assert 0 < turning <= TURNING_GATE.turned_images * TURNING.max_steps
     assert trunk["images"] - turning == whole["images"] == turning + different
     assert bare["prompts"] == 5 * len(COLOURS)
     assert whole["prompts"] == (5 + 1) * len(COLOURS)

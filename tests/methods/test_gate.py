@@ -10,7 +10,7 @@ from torch import Tensor
 from clip_unlearn.errors import InputError
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.gate import GateDistillation
-from clip_unlearn.methods.gate_images import shown_pictures
+from clip_unlearn.methods.gate_images import class_pictures, shown_pictures
 from clip_unlearn.methods.gate_text import TEMPLATES, prompt_tokens
 from clip_unlearn.models.clip import ClipModel, image_features
 from clip_unlearn.models.edit import Edit
@@ -25,7 +25,7 @@ QUICK = GateDistillation(
     text_steps=60,
     retain_views=2,
     forget_views=4,
-    turned_images=6,
+    turned_images=0,
     batch_size=64,
 )
 Pictures = Callable[[str, int], Tensor]
@@ -72,7 +72,8 @@ def test_the_class_is_forgotten_on_both_sides_and_the_others_are_kept(
     original_text = build_classifier(model, NAMES)
     before = {name: share(model, colour_pictures, name) for name in NAMES}
     assert min(before.values()) >= 0.9
-    edit = fitted(model, colour_pictures, "red")
+    turning = dataclasses.replace(QUICK, turned_images=6)
+    edit = fitted(model, colour_pictures, "red", method=turning)
     with edit.applied(model):
         assert share(model, colour_pictures, "red") <= 0.1
         assert share(model, colour_pictures, "red", original_text) <= 0.1
@@ -232,7 +233,7 @@ def test_two_classes_are_forgotten_in_one_request(
 
 def test_progress_names_both_sides(trained_model: Trained, colour_pictures: Pictures) -> None:
     model, said = trained_model("resnet"), list[Progress]()
-    short = dataclasses.replace(QUICK, steps=2, text_steps=2, rounds=1)
+    short = dataclasses.replace(QUICK, steps=2, text_steps=2, rounds=1, turned_images=2)
     request = requested(model, colour_pictures, "red")
     short.fit(model, request, generator=torch.Generator(), on_progress=said.append)
     learnt = [report.stage for report in said if report.phase == "forgetting"]
@@ -310,3 +311,28 @@ def test_the_nearest_classes_are_shown_with_more_pictures_than_the_others(
     everything = dataclasses.replace(QUICK, near_classes=99, near_images=99)
     near, far = shown_pictures(everything, retain_set, known, ["red"])
     assert near.tolist() == list(range(len(retain_set.images))) and len(far) == 0
+
+
+@pytest.mark.parametrize(("asked", "most"), [(0, 0), (3, 3), (99, 2 * 4)])
+def test_pictures_of_the_nearest_classes_are_turned_into_the_class_beside_its_own(
+    asked: int, most: int, trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("vit")
+    request = requested(model, colour_pictures, "red")
+    retain_set, (own,) = request.retain_set, request.forget_sets
+    assert retain_set is not None
+    settings = dataclasses.replace(QUICK, turned_images=asked, near_classes=2, near_images=4)
+    found = class_pictures(
+        settings,
+        model,
+        own,
+        retain_set,
+        request.classifier,
+        generator=torch.Generator().manual_seed(0),
+    )
+    assert torch.equal(found[: len(own.images)], own.images)
+    turned = found[len(own.images) :]
+    assert most / 2 <= len(turned) <= most
+    if most:
+        first = request.classifier.logits(image_features(model, turned)).argmax(1)
+        assert (first == NAMES.index("red")).float().mean() > 0.5
