@@ -225,7 +225,8 @@ def test_two_classes_are_forgotten_in_one_request(
     trained_model: Trained, colour_pictures: Pictures
 ) -> None:
     model = trained_model("resnet")
-    edit = fitted(model, colour_pictures, "red", "blue")
+    turning = dataclasses.replace(QUICK, turned_images=4)
+    edit = fitted(model, colour_pictures, "red", "blue", method=turning)
     with edit.applied(model):
         assert share(model, colour_pictures, "red") <= 0.1
         assert share(model, colour_pictures, "blue") <= 0.1
@@ -239,7 +240,7 @@ def test_progress_names_both_sides(trained_model: Trained, colour_pictures: Pict
     learnt = [report.stage for report in said if report.phase == "forgetting"]
     assert learnt == ["images, round 1"] * 2 + ["text"] * 2
     turned = {report.stage for report in said if report.phase == "synthesis"}
-    assert turned == {"red, out of near classes"}
+    assert turned == {"red, turned"}
 
 
 def test_a_request_without_retained_pictures_is_refused(

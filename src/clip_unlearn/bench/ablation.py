@@ -169,7 +169,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     "no blends": {"mixes": 0},
                     "one round": {"rounds": 1},
                     "logits not weighed": {"logit_weight": 0.0},
-                    "near classes as others": {"near_classes": 0},
+                    "near classes as others, none turned": {"near_classes": 0},
                     "near pictures as others": {"near_share": 0.0},
                     "two pictures to keep": {"retain_images": 2, "near_images": 2},
                     "more of the class": {"forget_share": 0.25, "unit_forget_share": 0.5},

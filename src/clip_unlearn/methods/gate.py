@@ -69,7 +69,7 @@ class GateDistillation(GateSettings):
         Raises:
             InputError: if a class has no images, there is no retain set, or the text encoder is of
                 another kind.
-            NonFiniteError: if the loss is NaN or infinite.
+            NonFiniteError: if a loss, or what the model gives for a picture, is NaN or infinite.
         """
         if request.retain_set is None or len(request.retain_set.images) == 0:
             raise InputError(

@@ -49,13 +49,14 @@ class GateSettings:
             to real ones less, and costs more.
         retain_images: pictures of each class to keep that are used at most, out of a larger set.
         retain_views: random views of each of them; 2 to 8.
-        near_classes: how many classes, those whose text is nearest, are shown better than the rest.
-            Raising it keeps more of what is close, and costs more; 16 to 64.
+        near_classes: how many classes, those whose text is nearest, are shown better than the rest,
+            and have pictures turned into the class. Raising it keeps more of what is close, and
+            costs more; 16 to 64.
         near_images: pictures of each of those that are used at most; 4 to 16.
         near_views: random views of each of them; 4 to 12.
-        forget_views: the same of pictures of the class; 6 to 24.
         turned_images: pictures of near classes that are turned into each class, beside its own; 0
             to 96. They show the class from where it borders on others.
+        forget_views: random views of pictures of the class, its own and turned ones; 6 to 24.
         mixes: blends of each picture of the class with others; 0 to 4.
         margin: how far below the runner-up the class is pushed, in logits: in the text, and in
             images where whole tensors move. Raising it forgets more surely and harms near classes
@@ -75,7 +76,7 @@ class GateSettings:
             tensors: of the text, and of a ViT if its features are of one token; 4 to 16. With 0, or
             more classes than there is room for, whole tensors move.
         channels: the same of a ResNet's last block; 8 to 16. With 0 its attention pool moves, which
-            keeps more of near classes and less of all others, and costs several times as much.
+            forgets less surely, keeps less of all others, and costs several times as much.
         unit_margin: in place of `margin` for images where units of a ViT move; 3 to 8.
         unit_forget_share: in place of `forget_share` there; 0.1 to 0.4.
         unit_learning_rate: in place of both learning rates where units move; 1e-3 to 1e-2. What
@@ -99,8 +100,8 @@ class GateSettings:
     near_classes: int = 32
     near_images: int = 8
     near_views: int = 8
-    forget_views: int = 12
     turned_images: int = 48
+    forget_views: int = 12
     mixes: int = 2
     margin: float = 3.5
     overshoot: float = 4.0
@@ -230,7 +231,7 @@ class _Lesson:
         learner: what learns.
         gates: of the classes to forget.
         inputs: of the pictures to keep, of those of them that come closest to a class, and of the
-            classes' own and their blends: what does not move, `(N, ...)`.
+            classes' own, those turned into them and blends: what does not move, `(N, ...)`.
         targets: of the same, where their features should go, `(N, D)`.
         heldout: of each class, held-out pictures as inputs.
         features: the original's of all pictures of the three kinds, `(N, D)`.
@@ -351,6 +352,18 @@ def shown_pictures(
     return near, (~is_near & (place < settings.retain_images)).nonzero()[:, 0]
 
 
+def turned_rows(
+    settings: GateSettings,
+    retain_set: RetainSet,
+    known: ZeroShotClassifier,
+    forget_class: str,
+    generator: torch.Generator,
+) -> Tensor:
+    """Rows of the pictures to keep that are turned into a class: some of its nearest classes'."""
+    near, _ = shown_pictures(settings, retain_set, known, [forget_class])
+    return near[torch.randperm(len(near), generator=generator)[: settings.turned_images]]
+
+
 def class_pictures(
     settings: GateSettings,
     model: ClipModel,
@@ -371,9 +384,11 @@ def class_pictures(
         known: the original's classifier over all its classes and the forgotten ones.
         generator: on the CPU.
         on_progress: is told of every step.
+
+    Raises:
+        NonFiniteError: if the model gives NaN or infinity.
     """
-    near, _ = shown_pictures(settings, retain_set, known, [forget_set.forget_class])
-    rows = near[torch.randperm(len(near), generator=generator)[: settings.turned_images]]
+    rows = turned_rows(settings, retain_set, known, forget_set.forget_class, generator)
     turned = turned_images(
         model,
         known,

@@ -15,7 +15,7 @@ from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.progress import OnProgress, Progress, ignore
 from clip_unlearn.synthesis.pyramid import AscentSettings, ascend
 
-TURNING = AscentSettings(max_steps=100, min_steps=20)
+TURNING = AscentSettings(max_steps=100, min_steps=100)
 FLOOR = 0.5  # share of the latest views that must be recognised
 
 
@@ -47,7 +47,7 @@ def turned_images(
         return starts
 
     def on_step(step: int, accepted: int, share: float) -> None:
-        stage = f"{forget_class}, out of near classes"
+        stage = f"{forget_class}, turned"
         on_progress(Progress("synthesis", step, TURNING.max_steps, stage, share, accepted))
 
     made = ascend(

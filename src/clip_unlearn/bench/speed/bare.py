@@ -20,9 +20,9 @@ from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.gate_images import (
     HELDOUT_VIEWS,
-    class_pictures,
     known_classes,
     shown_pictures,
+    turned_rows,
     units_for,
 )
 from clip_unlearn.methods.gate_learners import Learner, WholeTensors, taken_units
@@ -34,8 +34,8 @@ from clip_unlearn.models.clip import IMAGE_BATCH, PROMPT_BATCH, ClipModel
 from clip_unlearn.models.frozen import frozen_image_encoder, frozen_trunk, quick
 from clip_unlearn.models.layers import Side, gradients_for, updatable_layers
 from clip_unlearn.models.stages import CutEncoder, cut_image_encoder, cut_text_encoder
-from clip_unlearn.models.zero_shot import ZeroShotClassifier
-from clip_unlearn.synthesis.sets import ForgetSet, RetainSet
+from clip_unlearn.synthesis.sets import ForgetSet
+from clip_unlearn.synthesis.turning import TURNING
 
 _TRIED = 2  # pictures that decide which tensors a step would select
 
@@ -63,7 +63,7 @@ def ascent_passes(
         live: images in the batch, iteration by iteration.
         check_apart: one more forward pass an iteration.
     """
-    images = _noise(max(live, default=0), size)
+    images = _noise(max(live), size)
     for count in live:
         batch = images[:count].requires_grad_()
         torch.autograd.grad(encode(batch).sum(), batch)
@@ -156,22 +156,16 @@ def selected_layers(
 
 
 class GatePasses:
-    """Those of gate distillation: trunks once, then the upper parts step by step.
+    """Those of gate distillation: pictures turned, trunks once, then the upper parts step by step.
 
     Args:
         model: the original.
         settings: of the method.
         request: with held-out images and a retain set.
-        generator: on the CPU, as the method gets it: pictures are turned once here, to know how
-            many steps each of them takes.
     """
 
     def __init__(
-        self,
-        model: ClipModel,
-        settings: GateDistillation,
-        request: UnlearnRequest,
-        generator: torch.Generator,
+        self, model: ClipModel, settings: GateDistillation, request: UnlearnRequest
     ) -> None:
         assert request.retain_set is not None  # `Scene.request` gives one to whoever uses it
         self._model, self._settings = model, settings
@@ -190,9 +184,11 @@ class GatePasses:
         self._originals.keep(names)
         near, far = shown_pictures(settings, request.retain_set, known, request.forget_classes)
         self._frozen = frozen_image_encoder(model)
-        turned = [self._turned(one, request.retain_set, known, generator) for one in forget_sets]
-        own = sum(count for count, _ in turned)
-        self._live = [live for _, live in turned]
+        self._turned = [
+            len(turned_rows(settings, request.retain_set, known, name, torch.Generator()))
+            for name in self._classes
+        ]
+        own = sum(len(forget_set.images) for forget_set in forget_sets) + sum(self._turned)
         self._views = (
             len(far) * distinct_views(settings.retain_views)
             + len(near) * distinct_views(settings.near_views)
@@ -213,7 +209,8 @@ class GatePasses:
     def _run(self, steps: int) -> None:
         model, settings, image, text = self._model, self._settings, self._image, self._text
         text_passes(model, self._prompts)
-        for live in self._live:
+        for count in filter(None, self._turned):
+            live = [count] * TURNING.max_steps
             ascent_passes(self._frozen, model.preprocess.size, live, check_apart=False)
         pixels = _noise(CHUNK, model.preprocess.size)
         with torch.no_grad():
@@ -245,28 +242,6 @@ class GatePasses:
         with gradients_for(model.network, text.layers):
             for _ in range(settings.text_steps):
                 _backward(learner.upper(batch).sum(), moving)
-
-    def _turned(
-        self,
-        forget_set: ForgetSet,
-        retain_set: RetainSet,
-        known: ZeroShotClassifier,
-        generator: torch.Generator,
-    ) -> tuple[int, list[int]]:
-        """Pictures of a class in the end, and how many were turned into it at each step."""
-        gone: list[int] = []
-        pictures = class_pictures(
-            self._settings,
-            self._model,
-            forget_set,
-            retain_set,
-            known,
-            generator=generator,
-            on_progress=lambda report: gone.append(report.accepted or 0),
-        )
-        near, _ = shown_pictures(self._settings, retain_set, known, [forget_set.forget_class])
-        starts = min(self._settings.turned_images, len(near))
-        return len(pictures), [starts - count for count in gone]
 
     def _learner(self, encoder: CutEncoder, side: Side, activations: Tensor) -> Learner:
         """What each step runs: units like those that the method takes, or whole tensors."""

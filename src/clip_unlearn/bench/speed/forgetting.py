@@ -126,7 +126,7 @@ def fitted(scene: Scene, method: Forgetting, request: UnlearnRequest) -> Run:
 def passes_of(scene: Scene, method: Forgetting, request: UnlearnRequest) -> ForgettingPasses:
     """The bare passes of a fit, made ready; for Lipschitz forgetting those of one class."""
     if isinstance(method, GateDistillation):
-        return GatePasses(scene.model, method, request, scene.generator())
+        return GatePasses(scene.model, method, request)
     model, classifier, own = scene.model, request.classifier, request.forget_sets[0]
     return LipschitzPasses(
         model=model,
