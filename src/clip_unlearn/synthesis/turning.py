@@ -1,8 +1,7 @@
 """Pictures of other classes that turn into a class: what lies between them, seen from their side.
 
 Pictures that grow from noise show a class as the model imagines it. Those that begin as a picture
-of a near class and change until they are recognised show how little that takes: they lie where real
-pictures do that the model would take for the class, and grown ones do not.
+of a near class keep much of it, and lie where some real pictures do that grown ones don't reach.
 """
 
 from __future__ import annotations
