@@ -337,3 +337,21 @@ def test_pictures_of_the_nearest_classes_are_turned_into_the_class_beside_its_ow
     if most:
         first = request.classifier.logits(image_features(model, turned)).argmax(1)
         assert (first == NAMES.index("red")).float().mean() > 0.5
+
+
+def test_of_each_class_the_first_pictures_of_a_set_in_any_order_are_shown(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    request = requested(trained_model("vit"), colour_pictures, "red")
+    assert request.retain_set is not None
+    retain_set = request.retain_set
+    order = torch.randperm(len(retain_set.labels), generator=torch.Generator().manual_seed(0))
+    shuffled = RetainSet(retain_set.images[order], retain_set.labels[order], retain_set.classnames)
+    few = dataclasses.replace(QUICK, near_classes=2, near_images=5, retain_images=3)
+    near, far = shown_pictures(few, shuffled, request.classifier, ["red"])
+    found = sorted([*near.tolist(), *far.tolist()])
+    wanted = []
+    for label in range(len(retain_set.classnames)):
+        own = (shuffled.labels == label).nonzero()[:, 0].tolist()
+        wanted += own[: 5 if set(own) & set(near.tolist()) else 3]
+    assert found == sorted(wanted)

@@ -30,11 +30,6 @@ NEVER, AT_ONCE = 2.0, 0.0  # probabilities at which an image leaves
 
 
 @pytest.fixture(scope="module")
-def model(trained_model: Callable[[str], ClipModel]) -> ClipModel:
-    return trained_model("vit")
-
-
-@pytest.fixture(scope="module")
 def embeddings(model: ClipModel) -> Tensor:
     return build_classifier(model, NAMES).class_embeddings
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -9,23 +8,13 @@ from tests.conftest import COLOURS
 
 from clip_unlearn.errors import UnknownNameError, UnknownToModelError
 from clip_unlearn.models.clip import ClipModel, image_features
-from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
+from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.progress import Progress
 from clip_unlearn.synthesis.pyramid import AscentSettings
 from clip_unlearn.synthesis.realistic import Realistic
 
 NAMES = tuple(COLOURS)
 SMALL = Realistic(num_images=6, ascent=AscentSettings(max_steps=30, min_steps=10))
-
-
-@pytest.fixture(scope="module")
-def model(trained_model: Callable[[str], ClipModel]) -> ClipModel:
-    return trained_model("vit")
-
-
-@pytest.fixture(scope="module")
-def classifier(model: ClipModel) -> ZeroShotClassifier:
-    return build_classifier(model, NAMES)
 
 
 def test_pictures_of_the_class_are_made_and_counted(

@@ -31,16 +31,6 @@ SHORT = AscentSettings(max_steps=12, min_steps=12)
 
 
 @pytest.fixture(scope="module")
-def model(trained_model: Callable[[str], ClipModel]) -> ClipModel:
-    return trained_model("vit")
-
-
-@pytest.fixture(scope="module")
-def classifier(model: ClipModel) -> ZeroShotClassifier:
-    return build_classifier(model, NAMES)
-
-
-@pytest.fixture(scope="module")
 def pictures() -> RetainSet:
     """Two flat pictures a colour, which survive a lossy format."""
     images, labels = draw_colours(2, 32, torch.Generator().manual_seed(0))

@@ -9,23 +9,13 @@ from torch import Tensor
 
 from clip_unlearn.errors import UnknownNameError
 from clip_unlearn.models.clip import ClipModel, image_features
-from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
+from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.progress import Progress
 from clip_unlearn.synthesis.pyramid import AscentSettings
 from clip_unlearn.synthesis.turning import TURNING, turned_images
 
 NAMES = tuple(COLOURS)
 Pictures = Callable[[str, int], Tensor]
-
-
-@pytest.fixture(scope="module")
-def model(trained_model: Callable[[str], ClipModel]) -> ClipModel:
-    return trained_model("vit")
-
-
-@pytest.fixture(scope="module")
-def classifier(model: ClipModel) -> ZeroShotClassifier:
-    return build_classifier(model, NAMES)
 
 
 def test_a_picture_turns_into_the_class_and_keeps_a_trace_of_what_it_was(

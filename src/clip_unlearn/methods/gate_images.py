@@ -345,11 +345,18 @@ def shown_pictures(
     nearness = (known.class_embeddings[kept] @ known.class_embeddings[own].T).amax(1)
     near_classes = nearness.topk(min(settings.near_classes, len(kept))).indices
     is_near = torch.isin(retain_set.labels, near_classes)
-    # A picture's place among those of its class, in the order of the set.
-    same = F.one_hot(retain_set.labels, len(kept)).cumsum(0)
-    place = same.gather(1, retain_set.labels[:, None])[:, 0] - 1
+    place = _places(retain_set.labels)
     near = (is_near & (place < settings.near_images)).nonzero()[:, 0]
     return near, (~is_near & (place < settings.retain_images)).nonzero()[:, 0]
+
+
+def _places(labels: Tensor) -> Tensor:
+    """Each picture's place among those of its class `(N,)`, in the order of the set, from 0."""
+    counts = labels.bincount()
+    order = labels.argsort(stable=True)
+    places = torch.empty_like(labels)
+    places[order] = torch.arange(len(labels)) - (counts.cumsum(0) - counts)[labels[order]]
+    return places
 
 
 def turned_rows(
