@@ -123,11 +123,32 @@ def test_of_an_mlp_a_few_hidden_units_change_and_nothing_else(
     assert len(edit.tensors) == 8
 
 
-def test_of_a_resnet_a_few_channels_of_the_last_block_change_and_what_the_pool_makes_of_them(
+def test_of_a_resnet_of_one_place_a_few_heads_of_the_pool_change_and_one_channel_below(
     trained_model: Trained, colour_pictures: Pictures
 ) -> None:
     model = trained_model("resnet")
     edit = fitted(model, colour_pictures, "red")
+    changed = {
+        name.removeprefix("visual."): value != model.network.get_parameter(name)
+        for name, value in edit.tensors.items()
+        if name.startswith("visual.")
+    }
+    (channel,) = changed["attnpool.positional_embedding"].any(0).nonzero()
+    assert changed["layer4.0.conv3.weight"].flatten(1).any(1).nonzero().tolist() == [[channel]]
+    heads = model.network.visual.attnpool.num_heads
+    keys = changed["attnpool.k_proj.weight"].clone()
+    keys[:, channel] = False
+    assert keys.unflatten(0, (heads, -1)).flatten(1).any(1).sum() == QUICK.heads
+    values = changed["attnpool.v_proj.weight"].any(0).nonzero()
+    assert values.tolist() == [[channel]]
+    assert "attnpool.c_proj.weight" not in changed
+
+
+def test_of_another_resnet_a_few_channels_change_and_what_the_pool_makes_of_them(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("resnet")
+    edit = fitted(model, colour_pictures, "red", method=dataclasses.replace(QUICK, heads=0))
     changed = {
         name: value != model.network.get_parameter(name)
         for name, value in edit.tensors.items()
@@ -150,19 +171,25 @@ def test_without_channels_a_resnets_attention_pool_moves_and_no_block(
     trained_model: Trained, colour_pictures: Pictures
 ) -> None:
     model = trained_model("resnet")
-    none = dataclasses.replace(QUICK, channels=0)
+    none = dataclasses.replace(QUICK, heads=0, channels=0)
     edit = fitted(model, colour_pictures, "red", method=none)
     own = [name for name in edit.tensors if name.startswith("visual.")]
     assert "visual.attnpool.c_proj.weight" in own
     assert all(name.startswith("visual.attnpool.") for name in own)
 
 
-@pytest.mark.parametrize("name", ["channel_margin", "unit_learning_rate"])
-def test_a_resnets_channels_have_settings_of_their_own(
-    name: str, trained_model: Trained, colour_pictures: Pictures
+@pytest.mark.parametrize(
+    ("heads", "name"),
+    [
+        *((4, name) for name in ("channel_margin", "unit_forget_share", "unit_learning_rate")),
+        *((0, name) for name in ("channel_margin", "unit_learning_rate")),
+    ],
+)
+def test_a_resnets_heads_and_channels_have_settings_of_their_own(
+    heads: int, name: str, trained_model: Trained, colour_pictures: Pictures
 ) -> None:
     model = trained_model("resnet")
-    short = dataclasses.replace(QUICK, steps=5, text_steps=0, rounds=1)
+    short = dataclasses.replace(QUICK, steps=5, text_steps=0, rounds=1, heads=heads)
     other = dataclasses.replace(short, **{name: 2 * getattr(short, name)})
     usual, found = (
         fitted(model, colour_pictures, "red", method=method).tensors for method in (short, other)

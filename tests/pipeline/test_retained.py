@@ -115,7 +115,7 @@ def test_a_limit_changes_nothing_of_a_method_that_is_given_no_pictures_to_keep(
 
 
 def test_what_costs_more_than_is_allowed_is_not_saved(quick_job: MakeJob, tmp_path: Path) -> None:
-    wild = dataclasses.replace(METHOD, learning_rate=3.0, units=0, channels=0)
+    wild = dataclasses.replace(METHOD, learning_rate=3.0, units=0, heads=0, channels=0)
     job = quick_job("red", output=tmp_path / "out", method=wild, max_retain_drop=0.02)
     with pytest.raises(LimitMissedError, match=r"--max-retain-drop allows 2\.0") as caught:
         forget(job)

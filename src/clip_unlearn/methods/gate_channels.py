@@ -24,6 +24,7 @@ from clip_unlearn.models.blocks import bottleneck_output
 from clip_unlearn.models.stages import CutEncoder
 
 FAINTEST = 0.01  # of the mean spread of inputs: one that never moves must not become the loudest
+SHUT = -1e4
 PACE = 0.03  # at which what they look for is learnt, beside what they answer
 
 
@@ -72,7 +73,7 @@ class GateChannels:
         block, pool = encoder.last, encoder.head
         assert isinstance(block, Bottleneck) and isinstance(pool, AttentionPool2d)
         kept = classes[0][1].values
-        rows = _silence(block, pool, kept, each * len(classes))
+        rows = silence_channels(block, pool, kept, each * len(classes))
         inputs = _inputs(block, kept).flatten(2)
         centre = inputs.mean((0, 2))
         spread = inputs.std((0, 2))
@@ -140,6 +141,10 @@ class GateChannels:
             rest,
         ]
 
+    def blurred(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
+        """The same `(B, R)`: with noise they forget no more and keep less."""
+        return prepared
+
     def upper(self, prepared: Tensor) -> Tensor:
         """Features `(B, D)`, not normalised, of what `prepare` gave `(B, R)`."""
         seen, beside, attention, rest = self._parts(prepared)
@@ -180,10 +185,13 @@ def _split(block: Bottleneck, activations: Tensor) -> Sequence[Tensor]:
 
 
 @torch.no_grad()
-def _silence(block: Bottleneck, pool: AttentionPool2d, activations: Tensor, count: int) -> Tensor:
+def silence_channels(
+    block: Bottleneck, pool: AttentionPool2d, activations: Tensor, count: int
+) -> Tensor:
     """The channels whose answers vary least over `(N, C, H, W)`; the pool keeps the mean of theirs.
 
-    As of `gate_units`, those of large weights are left alone.
+    As of `gate_units`, those of large weights are left alone, and of large differences between the
+    pool's tokens, on which the gate of an earlier request may rest (`gate_heads`).
     """
 
     def answers() -> Iterator[Tensor]:
@@ -195,15 +203,24 @@ def _silence(block: Bottleneck, pool: AttentionPool2d, activations: Tensor, coun
     size = _folded(block.conv3, block.bn3).norm(dim=1)
     if block.downsample is not None:
         size = torch.hypot(size, _folded(*block.downsample[1:]).norm(dim=1))
+    places = pool.positional_embedding
+    size = torch.hypot(size, places.amax(0) - places.amin(0))
     rows = least_needed(squares.sqrt() * strength, size * strength, count)
     query, value = pool.q_proj, pool.v_proj
-    places = pool.positional_embedding
     query.bias += query.weight[:, rows] @ (mean + places[0])[rows]
     value.bias += value.weight[:, rows] @ (mean + places.mean(0))[rows]
     for projection in (query, pool.k_proj, value):
         projection.weight[:, rows] = 0
     places[:, rows] = 0
     return rows
+
+
+@torch.no_grad()
+def shut_channels(block: Bottleneck, rows: Tensor) -> None:
+    """Channels that are never heard again, whatever the shortcut adds to them."""
+    block.conv3.weight[rows] = 0
+    block.bn3.weight[rows] = 0
+    block.bn3.bias[rows] = SHUT
 
 
 def _folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> Tensor:

@@ -21,9 +21,11 @@ from clip_unlearn.methods.activations import (
 )
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.descent import descend
-from clip_unlearn.methods.gate_learners import Learner, WholeTensors, taken_units
+from clip_unlearn.methods.gate_channels import GateChannels
+from clip_unlearn.methods.gate_heads import GateHeads, heads_for
+from clip_unlearn.methods.gate_learners import Learner, Room, WholeTensors
 from clip_unlearn.methods.gate_targets import Gate, through
-from clip_unlearn.methods.gate_units import Examples, room_for
+from clip_unlearn.methods.gate_units import Examples, GateUnits, room_for
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.frozen import frozen_trunk, quick
 from clip_unlearn.models.stages import CutEncoder
@@ -42,11 +44,11 @@ class GateSettings:
 
     Attributes:
         blocks: how much of the image encoder may change: with 0, what comes after a ViT's last
-            attention or a ResNet's last spatial convolution (of that, `units` alone where there is
-            room for them); with 1, all of a ViT's last block, as with 0 where features are not of
-            one token or blocks are not open_clip's plain ones, and a ResNet's attention pool; with
-            2, what is below as well. More fits the synthetic pictures more closely, carries over
-            to real ones less, and costs more.
+            attention or a ResNet's last spatial convolution (of that, `units`, `heads` or
+            `channels` alone where there is room for them); with 1, all of a ViT's last block, as
+            with 0 where features are not of one token or blocks are not open_clip's plain ones, and
+            a ResNet's attention pool; with 2, what is below as well. More fits the synthetic
+            pictures more closely, carries over to real ones less, and costs more.
         retain_images: pictures of each class to keep that are used at most, out of a larger set.
         retain_views: random views of each of them; 2 to 8.
         near_classes: how many classes, those whose text is nearest, are shown better than the rest,
@@ -75,13 +77,17 @@ class GateSettings:
         units: hidden units, for each class, of the last MLP that become the gate in place of whole
             tensors: of the text, and of a ViT if its features are of one token; 4 to 16. With 0, or
             more classes than there is room for, whole tensors move.
-        channels: the same of a ResNet's last block; 8 to 16. With 0 its attention pool moves, which
-            forgets less surely, keeps less of all others, and costs several times as much.
+        heads: heads of a ResNet's attention pool, for each class, that become the gate where the
+            pool has a single place; 2 to 6. With 0, several places, or more classes than there is
+            room for, `channels` do, which forget less surely and keep less of near classes.
+        channels: channels of a ResNet's last block, for each class, that become the gate without
+            `heads`; 8 to 16. With 0 its attention pool moves, which forgets less surely, keeps less
+            of all others, and costs several times as much.
         unit_margin: in place of `margin` for images where units of a ViT move; 3 to 8.
-        unit_forget_share: in place of `forget_share` there; 0.1 to 0.4.
-        unit_learning_rate: in place of both learning rates where units move; 1e-3 to 1e-2. What
-            channels look for moves at a thirtieth of it.
-        channel_margin: what `unit_margin` is, of a ResNet; 4 to 10.
+        unit_forget_share: in place of `forget_share` there, and where heads move; 0.1 to 0.4.
+        unit_learning_rate: in place of both learning rates where units, channels or heads move;
+            1e-3 to 1e-2. What channels look for moves at a thirtieth of it.
+        channel_margin: what `unit_margin` is, of a ResNet's heads and channels; 4 to 8.
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
             gradient, and no units; None moves all of the upper part, or units.
         text_steps: of the text side; 150 to 600.
@@ -113,10 +119,11 @@ class GateSettings:
     near_share: float = 0.5
     logit_weight: float = 10.0
     units: int = 16
+    heads: int = 4
+    channels: int = 16
     unit_margin: float = 5.0
     unit_forget_share: float = 0.25
     unit_learning_rate: float = 3e-3
-    channels: int = 16
     channel_margin: float = 8.0
     num_layers: int | None = None
     text_steps: int = 300
@@ -125,20 +132,15 @@ class GateSettings:
     text_learning_rate: float = 1e-3
     forget_threshold: float = 0.05
 
-    def for_units(self) -> Self:
-        """The settings of whole tensors replaced by those of a ViT's units."""
+    def of(self, room: Room | None) -> Self:
+        """The settings of whole tensors replaced by those of what becomes the gate."""
+        if room is None:
+            return self
+        channels = room.kind is GateChannels
         return replace(
             self,
-            margin=self.unit_margin,
-            forget_share=self.unit_forget_share,
-            learning_rate=self.unit_learning_rate,
-        )
-
-    def for_channels(self) -> Self:
-        """The same by those of a ResNet's channels."""
-        return replace(
-            self,
-            margin=self.channel_margin,
+            margin=self.unit_margin if room.kind is GateUnits else self.channel_margin,
+            forget_share=self.forget_share if channels else self.unit_forget_share,
             learning_rate=self.unit_learning_rate,
         )
 
@@ -177,12 +179,12 @@ def forget_in_images(
     Returns:
         The original's features `(N, D)` of all pictures used, and a record of the rounds.
     """
-    each = units_for(settings, model, encoder, request.forget_classes) if settings.steps else 0
-    if each:
-        channels = isinstance(encoder.last, Bottleneck)
-        settings = settings.for_channels() if channels else settings.for_units()
+    room = None
+    if settings.steps:
+        room = room_in(settings, model, encoder, request.forget_classes)
+    settings = settings.of(room)
     directions = known.class_embeddings.to(model.device)
-    lesson = _lesson(settings, model, encoder, request, known, each, generator, on_progress)
+    lesson = _lesson(settings, model, encoder, request, known, room, generator, on_progress)
     learner, inputs, targets = lesson.learner, lesson.inputs, lesson.targets
     num_forget = round(settings.batch_size * settings.forget_share)
     num_near = round((settings.batch_size - num_forget) * settings.near_share)
@@ -193,10 +195,11 @@ def forget_in_images(
 
     def loss() -> Tensor:
         rows = [draw(count, of) for count, of in zip(counts, targets, strict=True)]
-        kept, near, own = (of[r] for of, r in zip(inputs, rows, strict=True))
+        *kept, own = (of[r] for of, r in zip(inputs, rows, strict=True))
+        shown = learner.blurred(torch.cat(kept), generator)
         wanted = torch.cat([of[r] for of, r in zip(targets, rows, strict=True)])
         with quick(model.device):
-            found = learner.upper(torch.cat([kept, near, own]))
+            found = learner.upper(torch.cat([shown, own]))
         error = F.normalize(found.float(), dim=-1) - wanted
         in_logits = (error @ directions.T).square().mean(1)
         return (error.square().sum(1) + settings.logit_weight * in_logits).mean()
@@ -251,7 +254,7 @@ def _lesson(
     encoder: CutEncoder,
     request: UnlearnRequest,
     known: ZeroShotClassifier,
-    each: int,
+    room: Room | None,
     generator: torch.Generator,
     on_progress: OnProgress,
 ) -> _Lesson:
@@ -289,12 +292,12 @@ def _lesson(
     close = lead.topk(max(1, round(len(lead) * NEAREST))).indices
     pools = [retain, Pool(retain.activations[close], retain.features[close]), joined(*forget)]
     learner: Learner = WholeTensors(model, "visual", encoder, settings.num_layers)
-    if each:
+    if room is not None:
         sought = [
             (_examples(gate, own), _examples(gate, retain))
             for gate, own in zip(gates, forget, strict=True)
         ]
-        learner = taken_units(encoder, sought, each=each, generator=generator)
+        learner = room.take(encoder, sought, generator)
     return _Lesson(
         learner,
         gates,
@@ -407,14 +410,18 @@ def class_pictures(
     return torch.cat([forget_set.images, turned])
 
 
-def units_for(
+def room_in(
     settings: GateSettings, model: ClipModel, encoder: CutEncoder, forget_classes: Sequence[str]
-) -> int:
-    """Units that each class gets in an encoder; 0 where whole tensors move."""
-    wanted = settings.channels if isinstance(encoder.last, Bottleneck) else settings.units
+) -> Room | None:
+    """What of an encoder becomes a gate on each class; None where whole tensors move."""
     if settings.num_layers is not None:
-        return 0
-    return room_for(encoder, len(forget_classes), len(model.provenance.forgotten), wanted)
+        return None
+    earlier, count = len(model.provenance.forgotten), len(forget_classes)
+    if each := heads_for(encoder, count, settings.heads):
+        return Room(GateHeads, each)
+    in_block = isinstance(encoder.last, Bottleneck)
+    each = room_for(encoder, count, earlier, settings.channels if in_block else settings.units)
+    return Room(GateChannels if in_block else GateUnits, each) if each else None
 
 
 def _examples(gate: Gate, pool: Pool) -> Examples:

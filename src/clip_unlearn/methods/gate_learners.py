@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from open_clip.modified_resnet import Bottleneck
 from torch import Tensor
 from torch.nn import Parameter
 
 from clip_unlearn.methods.gate_channels import GateChannels
+from clip_unlearn.methods.gate_heads import GateHeads
 from clip_unlearn.methods.gate_units import Examples, GateUnits
 from clip_unlearn.methods.layer_selection import select_layers
 from clip_unlearn.models.clip import ClipModel
@@ -27,6 +27,10 @@ class Learner(Protocol):
 
     def prepare(self, activations: Tensor) -> Tensor:
         """What of activations `(N, ...)` stays as it is at every step, `(N, ...)`."""
+        ...
+
+    def blurred(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
+        """The same `(B, ...)` of pictures to keep, as they are shown in a step."""
         ...
 
     def upper(self, prepared: Tensor) -> Tensor:
@@ -62,6 +66,10 @@ class WholeTensors:
         """The activations."""
         return activations
 
+    def blurred(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
+        """The same: noise on what these tensors see would be noise on everything."""
+        return prepared
+
     def upper(self, prepared: Tensor) -> Tensor:
         """Features `(B, D)`, not normalised, of activations `(B, ...)`."""
         return self.encoder.upper(prepared)
@@ -81,13 +89,23 @@ class WholeTensors:
         """Nothing: they are the encoder's own."""
 
 
-def taken_units(
-    encoder: CutEncoder,
-    classes: Sequence[tuple[Examples, Examples]],
-    *,
-    each: int,
-    generator: torch.Generator,
-) -> Learner:
-    """Units of an encoder's last block, of the kind that it has; see `GateUnits.take`."""
-    kind = GateChannels if isinstance(encoder.last, Bottleneck) else GateUnits
-    return kind.take(encoder, classes, each=each, generator=generator)
+@dataclass(frozen=True)
+class Room:
+    """What of an encoder can become a gate.
+
+    Attributes:
+        kind: hidden units of an MLP, channels of a block, or heads of an attention pool.
+        each: how many for each class.
+    """
+
+    kind: type[GateUnits] | type[GateChannels] | type[GateHeads]
+    each: int
+
+    def take(
+        self,
+        encoder: CutEncoder,
+        classes: Sequence[tuple[Examples, Examples]],
+        generator: torch.Generator,
+    ) -> Learner:
+        """Take them over for classes; see `GateUnits.take`."""
+        return self.kind.take(encoder, classes, each=self.each, generator=generator)

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from clip_unlearn.methods.activations import pool_of
 from clip_unlearn.methods.descent import descend
-from clip_unlearn.methods.gate_images import GateSettings, units_for
-from clip_unlearn.methods.gate_learners import Learner, WholeTensors, taken_units
+from clip_unlearn.methods.gate_images import GateSettings, room_in
+from clip_unlearn.methods.gate_learners import Learner, WholeTensors
 from clip_unlearn.methods.gate_units import Examples
 from clip_unlearn.models.clip import PROMPT_BATCH, ClipModel
 from clip_unlearn.models.stages import CutEncoder
@@ -86,10 +86,10 @@ def forget_in_text(
     def draw(rows: Tensor, count: int) -> Tensor:
         return rows[torch.randint(len(rows), (count,), generator=generator)]
 
-    each = units_for(settings, model, encoder, forget_classes) if settings.text_steps else 0
+    room = room_in(settings, model, encoder, forget_classes) if settings.text_steps else None
     learner: Learner = WholeTensors(model, "text", encoder, settings.num_layers)
     learning_rate = settings.text_learning_rate
-    if each:
+    if room is not None:
         learning_rate = settings.unit_learning_rate
         kept = Examples(pool.activations[others], torch.zeros(len(others), device=model.device))
         sought = [
@@ -98,7 +98,7 @@ def forget_in_text(
             .view(len(TEMPLATES), len(forget_classes), -1)
             .unbind(1)
         ]
-        learner = taken_units(encoder, sought, each=each, generator=generator)
+        learner = room.take(encoder, sought, generator)
     prepared = learner.prepare(pool.activations)
 
     def loss() -> Tensor:

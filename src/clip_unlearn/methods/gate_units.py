@@ -106,6 +106,10 @@ class GateUnits:
             parts.append(torch.cat([seen, own + block.ls_2(block.mlp(seen))], -1))
         return torch.cat(parts)
 
+    def blurred(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
+        """The same `(B, 2 W)`: with noise they forget no more and keep less."""
+        return prepared
+
     def upper(self, prepared: Tensor) -> Tensor:
         """Features `(B, D)`, not normalised, of what `prepare` gave `(B, 2 W)`."""
         seen, rest = prepared.chunk(2, -1)
@@ -188,6 +192,9 @@ def sought(
     see: Callable[[Tensor], Tensor],
     each: int,
     generator: torch.Generator,
+    *,
+    ridge: float = RIDGE,
+    varied: float = SPREAD,
 ) -> tuple[Tensor, Tensor]:
     """First weights `(U, W)` and biases `(U,)` of the units of all classes, in their order.
 
@@ -196,10 +203,19 @@ def sought(
         see: what units see of activations, `(N, W)`.
         each: units a class.
         generator: on the CPU.
+        ridge: of the regression, over the mean variance of what they see.
+        varied: how far each lies from what is common to all of a class, over the norm of that.
     """
     seen = see(classes[0][1].values)
     found = [
-        seek(replace(own, values=see(own.values)), replace(kept, values=seen), each, generator)
+        seek(
+            replace(own, values=see(own.values)),
+            replace(kept, values=seen),
+            each,
+            generator,
+            ridge=ridge,
+            varied=varied,
+        )
         for own, kept in classes
     ]
     weight, bias = (torch.cat(parts) for parts in zip(*found, strict=True))
@@ -208,7 +224,13 @@ def sought(
 
 @torch.no_grad()
 def seek(
-    own: Examples, kept: Examples, count: int, generator: torch.Generator
+    own: Examples,
+    kept: Examples,
+    count: int,
+    generator: torch.Generator,
+    *,
+    ridge: float = RIDGE,
+    varied: float = SPREAD,
 ) -> tuple[Tensor, Tensor]:
     """First weights `(U, W)` and biases `(U,)`: a ridge regression of how far the gate opens.
 
@@ -219,13 +241,15 @@ def seek(
         kept: of all else.
         count: how many units.
         generator: on the CPU.
+        ridge: see `sought`.
+        varied: see `sought`.
     """
     inputs, wanted = torch.cat([own.values, kept.values]), torch.cat([own.opening, kept.opening])
     weights = torch.cat([torch.full_like(t.opening, 0.5 / len(t.opening)) for t in (own, kept)])
     centre = weights @ inputs
     shifted = inputs - centre
     spread = shifted.T @ (weights[:, None] * shifted)
-    spread += RIDGE * spread.diagonal().mean() * torch.eye(len(spread)).to(spread)
+    spread += ridge * spread.diagonal().mean() * torch.eye(len(spread)).to(spread)
     slope = torch.linalg.solve(spread, shifted.T @ (weights * (wanted - weights @ wanted)))
     opens = own.opening > 0
     if not opens.any():
@@ -235,7 +259,7 @@ def seek(
     apart = (open_ - shut).clamp_min(LEAST_APART * others.std()).clamp_min(1e-6)
     scale = GAIN / apart
     drawn = torch.randn(count, len(slope), generator=generator).to(slope)
-    weight = scale * (slope + SPREAD * slope.norm() * len(slope) ** -0.5 * drawn)
+    weight = scale * (slope + varied * slope.norm() * len(slope) ** -0.5 * drawn)
     # Wherever a unit points, it is as open at the centre as all others of its class.
     bias = scale * (slope @ centre - (shut + open_) / 2) - weight @ centre
     return weight, bias

@@ -21,11 +21,11 @@ from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.gate_images import (
     HELDOUT_VIEWS,
     known_classes,
+    room_in,
     shown_pictures,
     turned_rows,
-    units_for,
 )
-from clip_unlearn.methods.gate_learners import Learner, WholeTensors, taken_units
+from clip_unlearn.methods.gate_learners import Learner, WholeTensors
 from clip_unlearn.methods.gate_text import PROMPTS_A_STEP, TEMPLATES, prompt_tokens
 from clip_unlearn.methods.gate_units import Examples
 from clip_unlearn.methods.lipschitz import Lipschitz
@@ -245,17 +245,13 @@ class GatePasses:
 
     def _learner(self, encoder: CutEncoder, side: Side, activations: Tensor) -> Learner:
         """What each step runs: units like those that the method takes, or whole tensors."""
-        each = units_for(self._settings, self._model, encoder, self._classes)
-        if not each:
+        room = room_in(self._settings, self._model, encoder, self._classes)
+        if room is None:
             return WholeTensors(self._model, side, encoder)
         shut = torch.zeros(CHUNK, device=self._model.device)
         examples = Examples(_rows(activations, CHUNK), shut)
-        return taken_units(
-            encoder,
-            [(examples, examples)] * len(self._classes),
-            each=each,
-            generator=torch.Generator().manual_seed(0),
-        )
+        generator = torch.Generator().manual_seed(0)
+        return room.take(encoder, [(examples, examples)] * len(self._classes), generator)
 
 
 def distinct_views(views: int) -> int:
