@@ -207,3 +207,15 @@ def test_noise_is_on_what_the_heads_see_alone(
     noise = heads.blurred(prepared, generator) - prepared
     seen, rest = noise.tensor_split([len(heads.centre)], 1)
     assert seen.std() == pytest.approx(BLUR, rel=0.05) and not rest.any()
+
+
+@torch.no_grad()
+def test_they_learn_where_products_are_bfloat16(
+    encoder: CutEncoder, examples: tuple[Examples, Examples]
+) -> None:
+    heads = answering(taken(encoder, examples))
+    prepared = heads.prepare(examples[0].values)
+    wanted = heads.upper(prepared)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = heads.upper(prepared).float()
+    assert F.cosine_similarity(found, wanted).min() > 0.99

@@ -130,9 +130,9 @@ class GateHeads:
         """Features `(B, D)`, not normalised, of what `prepare` gave."""
         seen, rest = prepared.tensor_split([len(self.centre)], 1)
         opened = F.linear(seen, self.weight, self.bias).sigmoid()
-        opened = opened.repeat_interleave(self._each, 1)
+        answers = opened.repeat_interleave(self._each, 1)[..., None] * self._answers()
         by_head = rest.unflatten(1, (self.pool.num_heads, -1))
-        said = by_head.index_add(1, self.rows, opened[..., None] * self._answers().to(opened.dtype))
+        said = by_head.index_add(1, self.rows, answers.to(by_head))
         features: Tensor = self.pool.c_proj(said.flatten(1))
         return features
 
