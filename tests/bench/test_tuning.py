@@ -21,6 +21,8 @@ from clip_unlearn.errors import UnknownNameError
 from clip_unlearn.methods.catalog import methods
 from clip_unlearn.pipeline.request import slug
 
+# its loss was not finite on any class
+DIVERGED = {"amnesiac": {"amnesiac:learning rate 0.003, epochs 1"}}
 RESULTS = Path(__file__).parents[2] / "results" / "tuning"
 UNTRIED = {"gate", "retrain"}  # ours has an ablation; the oracle has no settings
 
@@ -75,13 +77,13 @@ def test_a_method_that_attacks_undo_is_chosen_by_what_it_is_made_for(
 @pytest.mark.parametrize("folder", sorted(RESULTS.glob("*/")), ids=lambda folder: folder.name)
 def test_the_preset_tuned_is_the_best_of_the_trials(folder: Path) -> None:
     summaries, warnings = summarise(read_rows(folder), folder)
-    assert (len(summaries), warnings) == (8, ())
     best = best_of(summaries)
-    assert best is not None
+    assert best is not None and not warnings
     by_label: dict[str, Recipe] = {
         label_of(one.name, one.preset, one.source): one
         for one in trials_of(parse_recipe(folder.name))
     }
+    assert by_label.keys() - {one.label for one in summaries} == DIVERGED.get(folder.name, set())
     assert by_label[best.label].method == parse_recipe(f"{folder.name}:tuned").method
 
 

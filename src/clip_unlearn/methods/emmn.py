@@ -76,6 +76,12 @@ class ErrorMaximisingNoise:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
             "default": {},
+            "tuned": {
+                "impair_rate": 1e-3,
+                "repair_rate": 5e-4,
+                "noise_copies": 80,
+                "noise_penalty": 0.01,
+            },
             "paper": {
                 "noise_pictures": 256,
                 "noise_penalty": 0.1,

@@ -47,7 +47,9 @@ class Finetune:
     forgets: ClassVar[bool] = False
     uses_retain_set: ClassVar[bool] = True
     uses_heldout_images: ClassVar[bool] = False
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType({"default": {}})
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+        {"default": {}, "tuned": {"learning_rate": 1e-3, "epochs": 1}}
+    )
 
     def __post_init__(self) -> None:
         """Refuse settings that mean nothing."""

@@ -82,6 +82,18 @@ class Scrub:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
             "default": {},
+            "tuned": {
+                "learning_rate": 1e-2,
+                "temperature": 1.0,
+                "epochs": 4,
+                "max_epochs": 3,
+                "decay_epoch": 4,
+                "forget_batch": 8,
+                "retain_batch": 128,
+                "agreement_weight": 0.5,
+                "label_weight": 1.0,
+                "max_norm": 1.0,
+            },
             "paper": {
                 "epochs": 3,
                 "max_epochs": 2,

@@ -62,6 +62,12 @@ class SelectiveDampening:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
             "default": {},
+            "tuned": {
+                "selection": 10.0,
+                "dampening": 1.0,
+                "fisher_batch": 64,
+                "num_pictures": 8192,
+            },
             "paper": {
                 "selection": 10.0,
                 "dampening": 1.0,
