@@ -26,9 +26,9 @@ from clip_unlearn.models.blocks import attend_once, bottleneck_output
 from clip_unlearn.models.stages import CutEncoder
 
 FAINTEST = 0.05  # of the mean spread of activations: one that never moves must not be the loudest
-RIDGE = 3.0  # what they see has more directions than that of `gate_units`
-BLUR = 1.0  # standard deviations: real pictures to keep lie further apart than synthetic ones
-REACH = 120.0  # rate, over the number of heads, at which answers are learnt beside what heads see
+BLUR = 0.5  # standard deviations: real pictures to keep lie further apart than synthetic ones
+PACE = 0.3  # at which what heads look for is learnt
+REACH = 120.0  # at which their answers are, over the number of heads
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class GateHeads:
         pool: its heads at `rows` say the same of every picture until `merge`.
         channel: `(1,)`, the channel of the block that tells the pool's two tokens apart.
         rows: `(K * each,)`, which heads they are, those of each class together.
-        weight: `(K, C)`, what they look for in standardised activations.
-        bias: `(K,)`, when they open.
-        answer: `(K * each, E / heads)`, what they add to the pool's values, over its rate.
+        weight: `(K, C)`, what they look for in standardised activations, over `PACE`.
+        bias: `(K,)`, when they open, over `PACE`.
+        answer: `(K * each, E / heads)`, what they add to the pool's values, over its own rate.
         centre: `(C,)`, mean of the activations over pictures to keep.
         scale: `(C,)`, one over their standard deviation; 0 of `channel`.
     """
@@ -68,6 +68,9 @@ class GateHeads:
     ) -> Self:
         """Take heads over, in place: they fall silent, and begin to look for the classes.
 
+        What they look for at first is told from the features alone: there synthetic pictures differ
+        least from real ones.
+
         Args:
             encoder: a ResNet's, cut in its last block; see `heads_for`.
             classes: of each class, its own activations `(N, C, 1, 1)`, and those to keep, the same
@@ -85,11 +88,16 @@ class GateHeads:
             scale = 1 / spread.clamp_min(FAINTEST * spread.mean())
             scale[channel] = 0
             rows = _silence(pool, outputs, each * len(classes))
+            into = pool.c_proj.weight @ pool.v_proj.weight  # nothing comes of `channel` any more
+            into = into / ((outputs - centre) @ into.T).std(0).clamp_min(1e-6)[:, None]
 
         def see(activations: Tensor) -> Tensor:
-            return (_outputs(block, activations) - centre) * scale
+            found: Tensor = (_outputs(block, activations) - centre) @ into.T
+            return found
 
-        weight, bias = sought(classes, see, 1, generator, ridge=RIDGE, varied=0.0)
+        weight, bias = sought(classes, see, 1, generator, varied=0.0)
+        weight = (weight @ into).where(scale > 0, 0) / scale.where(scale > 0, 1) / PACE
+        bias = bias / PACE
         answer = weight.new_zeros(len(rows), pool.v_proj.out_features // pool.num_heads)
         parameters = Parameter(weight), Parameter(bias), Parameter(answer)
         return cls(block, pool, channel, rows, *parameters, centre, scale)
@@ -129,7 +137,7 @@ class GateHeads:
     def upper(self, prepared: Tensor) -> Tensor:
         """Features `(B, D)`, not normalised, of what `prepare` gave."""
         seen, rest = prepared.tensor_split([len(self.centre)], 1)
-        opened = F.linear(seen, self.weight, self.bias).sigmoid()
+        opened = (PACE * F.linear(seen, self.weight, self.bias)).sigmoid()
         answers = opened.repeat_interleave(self._each, 1)[..., None] * self._answers()
         by_head = rest.unflatten(1, (self.pool.num_heads, -1))
         said = by_head.index_add(1, self.rows, answers.to(by_head))
@@ -146,8 +154,9 @@ class GateHeads:
         places[0, self.channel] = 1
         first = self.rows * width  # of each head, the entry of query and key that decides
         query, value = pool.q_proj, pool.v_proj
-        looks = width**0.5 * (self.weight * self.scale).repeat_interleave(self._each, 0)
-        opens = width**0.5 * self.bias.repeat_interleave(self._each)
+        rate = PACE * width**0.5
+        looks = rate * (self.weight * self.scale).repeat_interleave(self._each, 0)
+        opens = rate * self.bias.repeat_interleave(self._each)
         query.weight[first] = looks
         query.bias[first] = opens - looks @ (self.centre + places[0])
         pool.k_proj.weight[first[:, None], self.channel] = 1

@@ -193,7 +193,6 @@ def sought(
     each: int,
     generator: torch.Generator,
     *,
-    ridge: float = RIDGE,
     varied: float = SPREAD,
 ) -> tuple[Tensor, Tensor]:
     """First weights `(U, W)` and biases `(U,)` of the units of all classes, in their order.
@@ -203,7 +202,6 @@ def sought(
         see: what units see of activations, `(N, W)`.
         each: units a class.
         generator: on the CPU.
-        ridge: of the regression, over the mean variance of what they see.
         varied: how far each lies from what is common to all of a class, over the norm of that.
     """
     seen = see(classes[0][1].values)
@@ -213,7 +211,6 @@ def sought(
             replace(kept, values=seen),
             each,
             generator,
-            ridge=ridge,
             varied=varied,
         )
         for own, kept in classes
@@ -229,7 +226,6 @@ def seek(
     count: int,
     generator: torch.Generator,
     *,
-    ridge: float = RIDGE,
     varied: float = SPREAD,
 ) -> tuple[Tensor, Tensor]:
     """First weights `(U, W)` and biases `(U,)`: a ridge regression of how far the gate opens.
@@ -241,7 +237,6 @@ def seek(
         kept: of all else.
         count: how many units.
         generator: on the CPU.
-        ridge: see `sought`.
         varied: see `sought`.
     """
     inputs, wanted = torch.cat([own.values, kept.values]), torch.cat([own.opening, kept.opening])
@@ -249,7 +244,7 @@ def seek(
     centre = weights @ inputs
     shifted = inputs - centre
     spread = shifted.T @ (weights[:, None] * shifted)
-    spread += ridge * spread.diagonal().mean() * torch.eye(len(spread)).to(spread)
+    spread += RIDGE * spread.diagonal().mean() * torch.eye(len(spread)).to(spread)
     slope = torch.linalg.solve(spread, shifted.T @ (weights * (wanted - weights @ wanted)))
     opens = own.opening > 0
     if not opens.any():
