@@ -173,7 +173,8 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     "near pictures as others": {"near_share": 0.0},
                     "two pictures to keep": {"retain_images": 2, "near_images": 2},
                     "more of the class": {"forget_share": 0.25, "unit_forget_share": 0.5},
-                    "no units": {"units": 0, "channels": 0},
+                    "channels in place of heads": {"heads": 0},
+                    "no units": {"units": 0, "heads": 0, "channels": 0},
                     "whole last block or pool": {"blocks": 1},
                     "layer below as well": {"blocks": 2},
                     "four tensors": {"num_layers": 4},
@@ -202,6 +203,11 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
             _settings(
                 {f"{units} units": {"units": units, "channels": units} for units in (4, 8, 16, 32)}
             ),
+            "gate",
+        ),
+        "heads": Ablation(
+            "heads of a ResNet's attention pool that become the gate",
+            _settings({f"{heads} heads": {"heads": heads} for heads in (2, 3, 4, 6, 12)}),
             "gate",
         ),
         "turned": Ablation(
