@@ -222,15 +222,15 @@ def test_a_side_without_steps_stays_as_it_was(
     assert edit.tensors and not own
 
 
-@pytest.mark.parametrize("tower", ["resnet", "vit"])
+@pytest.mark.parametrize(("tower", "heads"), [("resnet", 4), ("resnet", 2), ("vit", 4)])
 def test_an_earlier_class_stays_forgotten(
-    tower: str, trained_model: Trained, colour_pictures: Pictures
+    tower: str, heads: int, trained_model: Trained, colour_pictures: Pictures
 ) -> None:
-    model = trained_model(tower)
+    model, method = trained_model(tower), dataclasses.replace(QUICK, heads=heads)
     text = build_classifier(model, NAMES)
-    first = fitted(model, colour_pictures, "red")
+    first = fitted(model, colour_pictures, "red", method=method)
     with first.applied(model) as once:
-        second = fitted(once, colour_pictures, "blue", gone=("red",), seed=1)
+        second = fitted(once, colour_pictures, "blue", gone=("red",), seed=1, method=method)
         with second.applied(once):
             assert share(model, colour_pictures, "red", text) <= 0.1
             assert share(model, colour_pictures, "blue", text) <= 0.1

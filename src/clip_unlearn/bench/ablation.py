@@ -207,7 +207,12 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
         ),
         "heads": Ablation(
             "heads of a ResNet's attention pool that become the gate",
-            _settings({f"{heads} heads": {"heads": heads} for heads in (2, 3, 4, 6, 12)}),
+            _settings(
+                {
+                    **{f"{heads} heads": {"heads": heads} for heads in (2, 4, 6, 12)},
+                    **{f"{n} channels": {"heads": 0, "channels": n} for n in (8, 16, 32)},
+                }
+            ),
             "gate",
         ),
         "turned": Ablation(

@@ -24,7 +24,7 @@ from clip_unlearn.models.blocks import bottleneck_output
 from clip_unlearn.models.stages import CutEncoder
 
 FAINTEST = 0.01  # of the mean spread of inputs: one that never moves must not become the loudest
-SHUT = -1e4
+SHUT = -1e4  # below anything that a shortcut adds
 PACE = 0.03  # at which what they look for is learnt, beside what they answer
 
 
@@ -190,8 +190,8 @@ def silence_channels(
 ) -> Tensor:
     """The channels whose answers vary least over `(N, C, H, W)`; the pool keeps the mean of theirs.
 
-    As of `gate_units`, those of large weights are left alone, and of large differences between the
-    pool's tokens, on which the gate of an earlier request may rest (`gate_heads`).
+    As of `gate_units`, those of large weights are left alone, and those on which the gate of an
+    earlier request rests.
     """
 
     def answers() -> Iterator[Tensor]:
@@ -203,16 +203,33 @@ def silence_channels(
     size = _folded(block.conv3, block.bn3).norm(dim=1)
     if block.downsample is not None:
         size = torch.hypot(size, _folded(*block.downsample[1:]).norm(dim=1))
-    places = pool.positional_embedding
-    size = torch.hypot(size, places.amax(0) - places.amin(0))
-    rows = least_needed(squares.sqrt() * strength, size * strength, count)
+    cost = (squares.sqrt() * strength).masked_fill(_rested_on(pool), torch.inf)
+    rows = least_needed(cost, size * strength, count)
     query, value = pool.q_proj, pool.v_proj
+    places = pool.positional_embedding
     query.bias += query.weight[:, rows] @ (mean + places[0])[rows]
     value.bias += value.weight[:, rows] @ (mean + places.mean(0))[rows]
     for projection in (query, pool.k_proj, value):
         projection.weight[:, rows] = 0
     places[:, rows] = 0
     return rows
+
+
+def looked_at(pool: AttentionPool2d) -> Tensor:
+    """Which channels the keys of each head look at, `(heads, C)`; a gate's look at one alone."""
+    looks: Tensor = pool.k_proj.weight.unflatten(0, (pool.num_heads, -1)).ne(0).any(1)
+    return looks
+
+
+def _rested_on(pool: AttentionPool2d) -> Tensor:
+    """Channels `(C,)` that gates of `gate_heads` need: those they look at, and half of the others.
+
+    A channel that fires on a forgotten class alone would look cheap on pictures to keep.
+    """
+    looks = looked_at(pool)
+    gates = looks.sum(1) == 1
+    asked: Tensor = pool.q_proj.weight.unflatten(0, (pool.num_heads, -1))[gates, 0].norm(dim=0)
+    return looks[gates].any(0) | (asked > asked.median())
 
 
 @torch.no_grad()

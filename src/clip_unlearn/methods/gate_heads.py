@@ -20,7 +20,7 @@ from torch.nn import Parameter
 from torch.nn import functional as F
 
 from clip_unlearn.methods.activations import CHUNK
-from clip_unlearn.methods.gate_channels import shut_channels, silence_channels
+from clip_unlearn.methods.gate_channels import looked_at, shut_channels, silence_channels
 from clip_unlearn.methods.gate_units import Examples, sought
 from clip_unlearn.models.blocks import attend_once, bottleneck_output
 from clip_unlearn.models.stages import CutEncoder
@@ -37,7 +37,7 @@ class GateHeads:
 
     Attributes:
         block: open_clip's bottleneck below the pool.
-        pool: its heads at `rows` say the same of every picture until `merge`.
+        pool: its heads at `rows` choose the same of every picture until `merge`.
         channel: `(1,)`, the channel of the block that tells the pool's two tokens apart.
         rows: `(K * each,)`, which heads they are, those of each class together.
         weight: `(K, C)`, what they look for in standardised activations, over `PACE`.
@@ -85,7 +85,7 @@ class GateHeads:
         with torch.no_grad():
             outputs = _outputs(block, kept)
             centre, spread = outputs.mean(0), outputs.std(0)
-            scale = 1 / spread.clamp_min(FAINTEST * spread.mean())
+            scale = 1 / spread.clamp_min(FAINTEST * spread.mean()).clamp_min(1e-6)
             scale[channel] = 0
             rows = _silence(pool, outputs, each * len(classes))
             into = pool.c_proj.weight @ pool.v_proj.weight  # nothing comes of `channel` any more
@@ -193,9 +193,8 @@ def heads_for(encoder: CutEncoder, num_classes: int, wanted: int) -> int:
 
 
 def _free(pool: AttentionPool2d) -> Tensor:
-    """Which heads are no gate yet, `(heads,)`: a gate's keys look at one channel alone."""
-    looks: Tensor = pool.k_proj.weight.unflatten(0, (pool.num_heads, -1)).ne(0).any(1)
-    return looks.sum(1) > 1
+    """Which heads are no gate yet, `(heads,)`."""
+    return looked_at(pool).sum(1) > 1
 
 
 def _outputs(block: Bottleneck, activations: Tensor) -> Tensor:

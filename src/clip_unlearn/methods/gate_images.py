@@ -70,7 +70,7 @@ class GateSettings:
         learning_rate: of Adam in the image encoder; 5e-4 to 2e-3. Raising it keeps less of others.
         batch_size: activations a step; 64 to 512. Raising it costs proportionally more, and keeps
             more in a ViT.
-        forget_share: of them, how many are of the class or its blends, of a ViT's units aside.
+        forget_share: of them, how many are of the class or its blends, units and heads aside.
             Raising it keeps less of all else; 0.05 to 0.25.
         near_share: of the others, how many are of the pictures that come closest to the class.
         logit_weight: weight of the error in the logits beside that in the features.
@@ -86,7 +86,8 @@ class GateSettings:
         unit_margin: in place of `margin` for images where units of a ViT move; 3 to 8.
         unit_forget_share: in place of `forget_share` there, and where heads move; 0.1 to 0.4.
         unit_learning_rate: in place of both learning rates where units, channels or heads move;
-            1e-3 to 1e-2. What channels look for moves at a thirtieth of it.
+            1e-3 to 1e-2. What channels look for moves at three hundredths of it; what heads look
+            for at three tenths, and what they answer at thirty times it.
         channel_margin: what `unit_margin` is, of a ResNet's heads and channels; 4 to 8.
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
             gradient, and no units; None moves all of the upper part, or units.
@@ -132,15 +133,15 @@ class GateSettings:
     text_learning_rate: float = 1e-3
     forget_threshold: float = 0.05
 
-    def of(self, room: Room | None) -> Self:
+    def for_room(self, room: Room | None) -> Self:
         """The settings of whole tensors replaced by those of what becomes the gate."""
         if room is None:
             return self
-        channels = room.kind is GateChannels
+        in_channels = room.kind is GateChannels
         return replace(
             self,
             margin=self.unit_margin if room.kind is GateUnits else self.channel_margin,
-            forget_share=self.forget_share if channels else self.unit_forget_share,
+            forget_share=self.forget_share if in_channels else self.unit_forget_share,
             learning_rate=self.unit_learning_rate,
         )
 
@@ -182,7 +183,7 @@ def forget_in_images(
     room = None
     if settings.steps:
         room = room_in(settings, model, encoder, request.forget_classes)
-    settings = settings.of(room)
+    settings = settings.for_room(room)
     directions = known.class_embeddings.to(model.device)
     lesson = _lesson(settings, model, encoder, request, known, room, generator, on_progress)
     learner, inputs, targets = lesson.learner, lesson.inputs, lesson.targets

@@ -1,4 +1,4 @@
-"""What learns the gate: a few hidden units, or whole tensors where an encoder has none for it.
+"""What learns the gate: a few units, channels or heads, or whole tensors without room for those.
 
 `Learner` is what they have in common, so that neither side of the method asks which it has.
 """

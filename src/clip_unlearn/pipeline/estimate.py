@@ -174,7 +174,7 @@ def method_cost(
             views += (images + turned) * (1 + method.mixes) * method.forget_views
             steps = method.rounds * method.steps * method.batch_size
             if (
-                not (method.units and (method.heads or method.channels))
+                not (method.units and method.channels)
                 or method.num_layers is not None
                 or method.blocks
             ):
