@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from open_clip.modified_resnet import AttentionPool2d
 from tests.conftest import COLOURS
 from torch import Tensor
 
 from clip_unlearn.methods.base import Method, UnlearnRequest
 from clip_unlearn.methods.catalog import methods
+from clip_unlearn.methods.gate_units import Examples
 from clip_unlearn.methods.retrain import Retrain
 from clip_unlearn.models.clip import ClipModel, image_features
+from clip_unlearn.models.stages import CutEncoder
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, accuracy, build_classifier
 from clip_unlearn.synthesis.sets import ForgetSet, RetainSet
 
@@ -63,3 +66,27 @@ def recognised(
         return accuracy(image_features(model, images), labels, classifier)
 
     return share
+
+
+def activations_of(encoder: CutEncoder, seed: int, count: int = 40) -> Tensor:
+    """What a ResNet's trunk makes of noise, of the size of which its pool has one place or four."""
+    assert isinstance(encoder.head, AttentionPool2d)
+    side = {4: 64, 1: 32}[len(encoder.head.positional_embedding) - 1]
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        return encoder.trunk(torch.randn(count, 3, side, side, generator=generator))
+
+
+@pytest.fixture
+def examples(encoder: CutEncoder) -> tuple[Examples, Examples]:
+    """A class on one side of what is kept, on the end of the module's own `encoder`."""
+    own, kept = activations_of(encoder, 1), activations_of(encoder, 2)
+    own = own + own.std(0)
+    return Examples(own, torch.full((len(own),), 0.1)), Examples(kept, torch.zeros(len(kept)))
+
+
+@pytest.fixture
+def opposite(examples: tuple[Examples, Examples]) -> Examples:
+    """Another class, on the other side."""
+    own, kept = examples
+    return Examples(kept.values - 2 * kept.values.std(0), own.opening)

@@ -4,7 +4,6 @@ import pytest
 import torch
 from open_clip.modified_resnet import AttentionPool2d
 from tests.models.conftest import randomised, tiny_config
-from torch import Tensor
 from torch.nn import functional as F
 
 from clip_unlearn.methods.gate_channels import GateChannels
@@ -26,21 +25,6 @@ def encoder_of(image_size: int, layers: list[int]) -> CutEncoder:
 @pytest.fixture(params=[(32, [1, 1, 1, 1]), (64, [1, 1, 1, 1]), (64, [1, 1, 1, 2])], ids=str)
 def encoder(request: pytest.FixtureRequest) -> CutEncoder:
     return encoder_of(*request.param)
-
-
-def activations_of(encoder: CutEncoder, seed: int, count: int = 40) -> Tensor:
-    assert isinstance(encoder.head, AttentionPool2d)
-    side = {4: 64, 1: 32}[len(encoder.head.positional_embedding) - 1]
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        return encoder.trunk(torch.randn(count, 3, side, side, generator=generator))
-
-
-@pytest.fixture
-def examples(encoder: CutEncoder) -> tuple[Examples, Examples]:
-    own, kept = activations_of(encoder, 1), activations_of(encoder, 2)
-    own = own + own.std(0)
-    return Examples(own, torch.full((len(own),), 0.1)), Examples(kept, torch.zeros(len(kept)))
 
 
 def taken(encoder: CutEncoder, examples: tuple[Examples, Examples], seed: int = 0) -> GateChannels:
@@ -131,12 +115,11 @@ def test_an_input_that_never_moves_does_not_become_the_loudest(
 
 @torch.no_grad()
 def test_each_class_of_several_has_channels_of_its_own(
-    encoder: CutEncoder, examples: tuple[Examples, Examples]
+    encoder: CutEncoder, examples: tuple[Examples, Examples], opposite: Examples
 ) -> None:
     own, kept = examples
-    other = Examples(kept.values - 2 * kept.values.std(0), own.opening)
     channels = GateChannels.take(
-        encoder, [(own, kept), (other, kept)], each=EACH, generator=torch.Generator()
+        encoder, [(own, kept), (opposite, kept)], each=EACH, generator=torch.Generator()
     )
     assert len(channels.rows.unique()) == 2 * EACH
     assert channels.weight.shape[0] == channels.answer.shape[1] == 2 * EACH

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 from open_clip.modified_resnet import AttentionPool2d
+from tests.methods.conftest import activations_of
 from tests.models.conftest import randomised, tiny_config
 from torch import Tensor
 from torch.nn import functional as F
@@ -34,19 +35,6 @@ def encoder(request: pytest.FixtureRequest) -> CutEncoder:
 def pool_of(encoder: CutEncoder) -> AttentionPool2d:
     assert isinstance(encoder.head, AttentionPool2d)
     return encoder.head
-
-
-def activations_of(encoder: CutEncoder, seed: int, count: int = 40) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        return encoder.trunk(torch.randn(count, 3, 32, 32, generator=generator))
-
-
-@pytest.fixture
-def examples(encoder: CutEncoder) -> tuple[Examples, Examples]:
-    own, kept = activations_of(encoder, 1), activations_of(encoder, 2)
-    own = own + own.std(0)
-    return Examples(own, torch.full((len(own),), 0.1)), Examples(kept, torch.zeros(len(kept)))
 
 
 def taken(encoder: CutEncoder, *classes: tuple[Examples, Examples]) -> GateHeads:
@@ -132,20 +120,22 @@ def likeness(encoder: CutEncoder, wanted: Tensor) -> float:
 @torch.no_grad()
 @pytest.mark.parametrize("strength", [1.0, 0.01])
 def test_the_gate_of_an_earlier_request_is_left_alone(
-    strength: float, encoder: CutEncoder, examples: tuple[Examples, Examples]
+    strength: float,
+    encoder: CutEncoder,
+    examples: tuple[Examples, Examples],
+    opposite: Examples,
 ) -> None:
     own, kept = examples
     before = encoder.upper(own.values)
-    other = Examples(kept.values - 2 * kept.values.std(0), own.opening)
     first = answering(taken(encoder, examples))
     first.answer.mul_(strength)
     first.merge()
     wanted = encoder.upper(own.values)
-    second = answering(taken(encoder, (other, kept)), seed=2)
+    second = answering(taken(encoder, (opposite, kept)), seed=2)
     assert set(first.rows.tolist()).isdisjoint(second.rows.tolist())
     second.merge()
     generator = torch.Generator()
-    channels = GateChannels.take(encoder, [(other, kept)], each=3, generator=generator)
+    channels = GateChannels.take(encoder, [(opposite, kept)], each=3, generator=generator)
     channels.merge()
     taken_over = {int(first.channel), int(second.channel), *channels.rows.tolist()}
     assert len(taken_over) == 5
@@ -157,17 +147,14 @@ def test_the_gate_of_an_earlier_request_is_left_alone(
 
 @torch.no_grad()
 def test_channels_of_an_earlier_request_are_left_alone(
-    encoder: CutEncoder, examples: tuple[Examples, Examples]
+    encoder: CutEncoder, examples: tuple[Examples, Examples], opposite: Examples
 ) -> None:
     generator = torch.Generator().manual_seed(0)
     channels = GateChannels.take(encoder, [examples], each=3, generator=generator)
     channels.answer.copy_(torch.randn(channels.answer.shape, generator=generator))
     channels.merge()
     wanted = encoder.upper(examples[0].values)
-    other = Examples(
-        examples[1].values - 2 * examples[1].values.std(0), torch.full((len(wanted),), 0.1)
-    )
-    heads = answering(taken(encoder, (other, examples[1])))
+    heads = answering(taken(encoder, (opposite, examples[1])))
     assert int(heads.channel) not in channels.rows.tolist()
     heads.answer.zero_()
     heads.merge()
@@ -176,17 +163,16 @@ def test_channels_of_an_earlier_request_are_left_alone(
 
 @torch.no_grad()
 def test_each_class_of_several_has_heads_of_its_own(
-    encoder: CutEncoder, examples: tuple[Examples, Examples]
+    encoder: CutEncoder, examples: tuple[Examples, Examples], opposite: Examples
 ) -> None:
     own, kept = examples
-    other = Examples(kept.values - 2 * kept.values.std(0), own.opening)
-    heads = answering(taken(encoder, (own, kept), (other, kept)))
+    heads = answering(taken(encoder, (own, kept), (opposite, kept)))
     assert len(heads.rows.unique()) == 2 * EACH and len(heads.weight) == 2
     one, two = heads.weight
     assert F.cosine_similarity(one, two, dim=0) < 0
-    wanted = heads.upper(heads.prepare(other.values))
+    wanted = heads.upper(heads.prepare(opposite.values))
     heads.merge()
-    torch.testing.assert_close(encoder.upper(other.values), wanted, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(encoder.upper(opposite.values), wanted, atol=1e-3, rtol=1e-3)
 
 
 @torch.no_grad()
