@@ -165,7 +165,7 @@ def forget_in_images(
     *,
     generator: torch.Generator,
     on_progress: OnProgress,
-) -> tuple[Tensor, list[dict[str, Any]]]:
+) -> tuple[Seen, list[dict[str, Any]]]:
     """Teach the image encoder's upper part the gates of all classes, in place.
 
     Args:
@@ -178,7 +178,7 @@ def forget_in_images(
         on_progress: is told of every step.
 
     Returns:
-        The original's features `(N, D)` of all pictures used, and a record of the rounds.
+        What the text side learns from, and a record of the rounds.
     """
     room = None
     if settings.steps:
@@ -223,8 +223,23 @@ def forget_in_images(
         record.append({"round": number, "image_side_accuracy": left})
         if left <= settings.forget_threshold:
             break
+    seen = Seen(lesson.features, _recognised(lesson))
     learner.merge()
-    return lesson.features, record
+    return seen, record
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Features that the text side learns from.
+
+    Attributes:
+        features: `(N, D)`, unit norm, the original's, of pictures of all kinds.
+        own: of each class, `(M, D)`, unit norm, those of pictures that the original takes for it,
+            as the original has them and as the changed encoder does.
+    """
+
+    features: Tensor
+    own: Sequence[Tensor]
 
 
 @dataclass(frozen=True)
@@ -307,6 +322,20 @@ def _lesson(
         heldout=[learner.prepare(pool.activations) for pool in heldout],
         features=torch.cat([pool.features for pool in pools]),
     )
+
+
+def _recognised(lesson: _Lesson) -> list[Tensor]:
+    """Of each class, what `Seen.own` is; of all classes' pictures where none is taken for it."""
+    inputs = lesson.inputs[-1]
+    before = lesson.features[-len(inputs) :]
+    after = upper_features(lesson.learner.upper, inputs)
+    found = []
+    for gate in lesson.gates:
+        taken = gate.lead(before) > 0
+        if not taken.any():
+            taken = ~taken
+        found.append(torch.cat([before[taken], after[taken]]))
+    return found
 
 
 def _gates(

@@ -1,4 +1,8 @@
-"""The text side of gate distillation: the class's prompts move away from every picture."""
+"""The text side of gate distillation: the class's prompts go where a name never learnt would be.
+
+No picture of any kind is nearest to them. Pictures of the class lie as near to them as to a name of
+no merit of its own, not at the far end: a class that comes last of all has left a trace too.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_unlearn.methods.activations import pool_of
+from clip_unlearn.methods.activations import CHUNK, pool_of
 from clip_unlearn.methods.descent import descend
-from clip_unlearn.methods.gate_images import GateSettings, room_in
+from clip_unlearn.methods.gate_images import GateSettings, Seen, room_in
 from clip_unlearn.methods.gate_learners import Learner, WholeTensors
 from clip_unlearn.methods.gate_units import Examples
 from clip_unlearn.models.clip import PROMPT_BATCH, ClipModel
@@ -29,6 +33,7 @@ TEMPLATES = (
 NEAR_PROMPTS = 320
 PROMPTS_A_STEP = 128  # near ones, and as many of all others
 PICTURES_A_STEP = 2048
+LEVEL = 0.9  # of the names, those that are no nearer to a class's pictures than its own is to be
 
 
 def prompt_tokens(
@@ -53,12 +58,12 @@ def forget_in_text(
     tokens: Tensor,
     known: ZeroShotClassifier,
     forget_classes: Sequence[str],
-    pictures: Tensor,
+    seen: Seen,
     *,
     generator: torch.Generator,
     on_progress: OnProgress,
 ) -> None:
-    """Move the classes' prompts away from every picture and hold all others, in place.
+    """Move the classes' prompts among those of names never learnt and hold all others, in place.
 
     Args:
         settings: of the method.
@@ -67,8 +72,8 @@ def forget_in_text(
         tokens: as `prompt_tokens` gives them.
         known: the original's classifier over all known classes.
         forget_classes: names of the classes to forget.
-        pictures: `(N, D)`, unit norm, the original's features of pictures of all kinds, so that
-            the class is not found with the original image encoder put back either.
+        seen: features of pictures, the original's among them, so that the class is not found with
+            the original image encoder put back either.
         generator: on the CPU.
         on_progress: is told of every step.
     """
@@ -79,12 +84,13 @@ def forget_in_text(
     own, others = is_own.nonzero()[:, 0], (~is_own).nonzero()[:, 0]
     nearness = (pool.features[others] @ pool.features[own].T).amax(1).cpu()
     near = others[nearness.topk(min(len(others), NEAR_PROMPTS)).indices]
-    cosines = pictures @ known.class_embeddings.to(model.device).T
-    cosines[:, [known.index(name) for name in forget_classes]] = -torch.inf
-    limit = cosines.amax(1) - settings.margin / model.logit_scale
-
-    def draw(rows: Tensor, count: int) -> Tensor:
-        return rows[torch.randint(len(rows), (count,), generator=generator)]
+    kept_names = [name for name in known.classnames if name not in forget_classes]
+    others_texts = known.subset(kept_names).class_embeddings.to(model.device)
+    margin = settings.margin / model.logit_scale
+    limit = (seen.features @ others_texts.T).amax(1) - margin
+    of_class = torch.cat([torch.full((len(t),), n) for n, t in enumerate(seen.own)])
+    own_pictures, of_class = torch.cat(list(seen.own)), of_class.to(model.device)
+    level = _levels(own_pictures, others_texts, margin)
 
     room = room_in(settings, model, encoder, forget_classes) if settings.text_steps else None
     learner: Learner = WholeTensors(model, "text", encoder, settings.num_layers)
@@ -102,17 +108,22 @@ def forget_in_text(
     prepared = learner.prepare(pool.activations)
 
     def loss() -> Tensor:
-        kept = torch.cat([draw(others, PROMPTS_A_STEP), draw(near, PROMPTS_A_STEP)])
-        rows = torch.cat([own, kept]).to(model.device)
+        kept = [of[_drawn(len(of), PROMPTS_A_STEP, generator)] for of in (others, near)]
+        rows = torch.cat([own, *kept]).to(model.device)
         features = F.normalize(learner.upper(prepared[rows]).float(), dim=-1)
-        seen = torch.randint(len(pictures), (PICTURES_A_STEP,), generator=generator)
-        seen = seen.to(model.device)
-        over = (pictures[seen] @ features[: len(own)].T - limit[seen, None]).clamp_min(0)
-        moved = features[len(own) :] - pool.features[rows[len(own) :]]
+        prompts, moved = features[: len(own)], features[len(own) :]
+        moved = moved - pool.features[rows[len(own) :]]
+        shown = _drawn(len(seen.features), PICTURES_A_STEP, generator).to(model.device)
+        pictures = seen.features[shown]
+        over = (pictures @ prompts.T - limit[shown, None]).clamp_min(0)
+        taken = _drawn(len(own_pictures), PICTURES_A_STEP // 2, generator).to(model.device)
+        asked = prompts.unflatten(0, (len(TEMPLATES), -1))[:, of_class[taken]]
+        off = (asked * own_pictures[taken]).sum(2) - level[taken]
         error = moved.square().sum(1)
         if settings.text_logit_weight:
-            error = error + settings.text_logit_weight * (moved @ pictures[seen].T).square().mean(1)
-        return settings.text_push * over.square().mean() + error.mean()
+            error = error + settings.text_logit_weight * (moved @ pictures.T).square().mean(1)
+        found: Tensor = over.square().mean() + off.square().mean()
+        return settings.text_push * found + error.mean()
 
     descend(
         learner.moving(loss),
@@ -123,3 +134,20 @@ def forget_in_text(
         on_progress=on_progress,
     )
     learner.merge()
+
+
+def _drawn(count: int, times: int, generator: torch.Generator) -> Tensor:
+    return torch.randint(count, (times,), generator=generator)
+
+
+def _levels(pictures: Tensor, others: Tensor, margin: float) -> Tensor:
+    """The cosine of each picture `(N,)` that a share of `LEVEL` of names lies below.
+
+    Where names are few, that is less than `margin` below the best of them, and this is taken.
+    """
+    place = max(1, round(LEVEL * len(others)))
+    found = []
+    for part in pictures.split(CHUNK):
+        cosines = part @ others.T
+        found.append(cosines.kthvalue(place, dim=1).values.minimum(cosines.amax(1) - margin))
+    return torch.cat(found)
