@@ -11,7 +11,7 @@ from clip_unlearn.errors import InputError
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.gate_images import class_pictures, shown_pictures
-from clip_unlearn.methods.gate_text import TEMPLATES, prompt_tokens
+from clip_unlearn.methods.gate_text import TEMPLATES, _levels, prompt_tokens
 from clip_unlearn.models.clip import ClipModel, image_features
 from clip_unlearn.models.edit import Edit
 from clip_unlearn.models.stages import cut_image_encoder, cut_text_encoder
@@ -90,6 +90,30 @@ def test_the_original_image_encoder_does_not_find_the_class_by_the_new_text(
         new_text = build_classifier(model, NAMES)
     assert share(model, colour_pictures, "blue") >= 0.9
     assert share(model, colour_pictures, "blue", new_text) <= 0.2
+
+
+def test_the_class_does_not_become_the_last_of_all_names(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    """Ranked lower than a name never learnt would be, it would show that it was forgotten."""
+    model = trained_model("vit")
+    edit = fitted(model, colour_pictures, "red")
+    with edit.applied(model):
+        cosines = image_features(model, colour_pictures("red", 30)[10:])
+        cosines = cosines @ build_classifier(model, NAMES).class_embeddings.T
+    own, others = cosines[:, :1], cosines[:, 1:]
+    assert (others > own).any(1).float().mean() >= 0.9
+    assert (others > own).float().mean() <= 0.8
+    assert (others.amax(1, keepdim=True) - own).mean() * model.logit_scale <= 3 * QUICK.margin
+
+
+def test_a_level_is_that_of_most_names_and_below_the_best_where_names_are_few() -> None:
+    pictures = torch.eye(3)
+    names = torch.zeros(10, 3)
+    names[:, 0], names[:, 1] = torch.linspace(0.1, 1.0, 10), 0.5
+    found = _levels(pictures, names, margin=0.05)
+    assert torch.allclose(found, torch.tensor([0.9, 0.45, -0.05]))
+    assert torch.allclose(_levels(pictures, names[-1:], margin=0.2)[:2], torch.tensor([0.8, 0.3]))
 
 
 @pytest.mark.parametrize("tower", ["resnet", "vit"])
