@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any, Self
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from clip_unlearn.methods.activations import (
+    CHUNK,
     Pool,
     joined,
     mixed_images,
@@ -60,9 +62,9 @@ class GateSettings:
             to 96. They show the class from where it borders on others.
         forget_views: random views of pictures of the class, its own and turned ones; 6 to 24.
         mixes: blends of each picture of the class with others; 0 to 4.
-        margin: how far below the runner-up the class is pushed, in logits: in the text, and in
-            images where whole tensors move. Raising it forgets more surely and harms near classes
-            more; 2 to 6.
+        margin: how far below the runner-up the class is pushed, in logits: at least, in the text,
+            and in images where whole tensors move. Raising it forgets more surely and harms near
+            classes more; 2 to 6.
         overshoot: how much of its lead is added to that; 0 to 6. What is learnt on synthetic
             pictures carries over to real ones in part.
         steps: of the image side, in a round; 100 to 600.
@@ -92,8 +94,9 @@ class GateSettings:
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
             gradient, and no units; None moves all of the upper part, or units.
         text_steps: of the text side; 150 to 600.
-        text_push: weight of moving the class's prompts beside that of holding all others. Raising
-            it forgets more surely in the text encoder and harms near classes more; 0.3 to 3.
+        text_push: weight of where the class's prompts are to go beside that of holding all others.
+            Raising it forgets more surely in the text encoder and harms near classes more; 0.3 to
+            3.
         text_logit_weight: weight of what other prompts' logits of the pictures change by, beside
             the change of their features; 0 to 30.
         text_learning_rate: of Adam in the text encoder; 5e-4 to 1e-3.
@@ -252,6 +255,7 @@ class _Lesson:
         inputs: of the pictures to keep, of those of them that come closest to a class, and of the
             classes' own, those turned into them and blends: what does not move, `(N, ...)`.
         targets: of the same, where their features should go, `(N, D)`.
+        own_counts: how many of the last of those are each class's, one after another.
         heldout: of each class, held-out pictures as inputs.
         features: the original's of all pictures of the three kinds, `(N, D)`.
     """
@@ -260,6 +264,7 @@ class _Lesson:
     gates: list[Gate]
     inputs: list[Tensor]
     targets: list[Tensor]
+    own_counts: list[int]
     heldout: list[Tensor]
     features: Tensor
 
@@ -319,21 +324,22 @@ def _lesson(
         gates,
         inputs=[learner.prepare(pool.activations) for pool in pools],
         targets=[through(gates, pool.features) for pool in pools],
+        own_counts=[len(own.features) for own in forget],
         heldout=[learner.prepare(pool.activations) for pool in heldout],
         features=torch.cat([pool.features for pool in pools]),
     )
 
 
 def _recognised(lesson: _Lesson) -> list[Tensor]:
-    """Of each class, what `Seen.own` is; of all classes' pictures where none is taken for it."""
-    inputs = lesson.inputs[-1]
+    """Of each class, what `Seen.own` is; all of its pictures where none is taken for it."""
+    inputs, found = lesson.inputs[-1], []
     before = lesson.features[-len(inputs) :]
     after = upper_features(lesson.learner.upper, inputs)
-    found = []
-    for gate in lesson.gates:
-        taken = gate.lead(before) > 0
+    ends = list(accumulate(lesson.own_counts))
+    for gate, count, end in zip(lesson.gates, lesson.own_counts, ends, strict=True):
+        taken = torch.cat([gate.lead(part) > 0 for part in before.split(CHUNK)])
         if not taken.any():
-            taken = ~taken
+            taken[end - count : end] = True
         found.append(torch.cat([before[taken], after[taken]]))
     return found
 

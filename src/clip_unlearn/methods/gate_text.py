@@ -117,7 +117,8 @@ def forget_in_text(
         pictures = seen.features[shown]
         over = (pictures @ prompts.T - limit[shown, None]).clamp_min(0)
         taken = _drawn(len(own_pictures), PICTURES_A_STEP // 2, generator).to(model.device)
-        asked = prompts.unflatten(0, (len(TEMPLATES), -1))[:, of_class[taken]]
+        # not by brackets, whose gradient many threads add up in any order
+        asked = prompts.unflatten(0, (len(TEMPLATES), -1)).index_select(1, of_class[taken])
         off = (asked * own_pictures[taken]).sum(2) - level[taken]
         error = moved.square().sum(1)
         if settings.text_logit_weight:

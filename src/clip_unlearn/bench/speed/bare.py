@@ -194,6 +194,7 @@ class GatePasses:
             + len(near) * distinct_views(settings.near_views)
             + own * (1 + settings.mixes) * distinct_views(settings.forget_views)
         )
+        self._own_views = own * (1 + settings.mixes) * settings.forget_views
         heldout = sum(len(s.heldout_images) or len(s.images) for s in forget_sets)
         self._heldout_views = heldout * distinct_views(HELDOUT_VIEWS)
 
@@ -231,6 +232,9 @@ class GatePasses:
                 with torch.no_grad():
                     for count in _chunks(self._heldout_views):
                         learner.upper(inputs[:count])
+        with torch.no_grad():
+            for count in _chunks(self._own_views):  # what the text side is told of
+                learner.upper(inputs[:count])
         with torch.no_grad():
             for tokens in self._tokens.split(PROMPT_BATCH):
                 packed = text.trunk(tokens)
