@@ -67,6 +67,16 @@ def test_over_the_first_value_by_hand() -> None:
     assert [row["over_first"] for row in over_first(rows)] == [1.0, 1.5, 2.5]
 
 
+def test_less_than_the_bare_passes_is_not_to_be_trusted(tmp_path: Path) -> None:
+    results, page = tmp_path / "results", tmp_path / "performance.md"
+    rows = [made_row(over_bare_passes=0.435), made_row(method="gate", over_bare_passes=0.95)]
+    write_file(results, "a.json", rows, phase="forgetting_step")
+    write_performance(results, page, tmp_path / "images")
+    lines = {line.split(" | ")[1]: line for line in page.read_text().splitlines() if " | " in line}
+    assert "0.435?" in lines["lipschitz"]
+    assert "0.95" in lines["gate"] and "0.95?" not in lines["gate"]
+
+
 def test_the_page_says_what_the_files_say(tmp_path: Path) -> None:
     results, page = tmp_path / "results" / "speed", tmp_path / "docs" / "performance.md"
     never = made_row(

@@ -37,7 +37,7 @@ Made from the result files under `{results}` by `clip-unlearn bench report`; do 
   better than every other one, with an interval of the difference that leaves out 0. `retrain` is
   the model that never saw the class: what others are compared with.
 - *s* and *MB*: median seconds, of cells that ran alone, and largest memory of synthesis and
-  forgetting.
+  forgetting, of cells that ran on the processor.
 """
 
 

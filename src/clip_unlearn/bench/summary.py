@@ -38,7 +38,7 @@ class Summary:
         cells: how many.
         figures: by name; one that could not be measured is left out.
         seconds: median time of synthesis and forgetting, where a cell ran alone.
-        peak_memory_bytes: the largest, where it is known.
+        peak_memory_bytes: the largest, where it is known: of cells that ran on the processor.
     """
 
     model: str
@@ -113,7 +113,8 @@ def _pool(cells: Sequence[Answered], resamples: Resamples) -> Summary:
     rows = [cell.row for cell in cells]
     alone = [row for row in rows if row.get("workers", 1) == 1]
     seconds = [row["seconds"] for row in alone if row["seconds"] is not None]
-    memory = [row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None]
+    here = [row for row in rows if row.get("device", "cpu") == "cpu"]  # else most is a driver's
+    memory = [row["peak_memory_bytes"] for row in here if row["peak_memory_bytes"] is not None]
     seen = {name for row in rows for name in row["data_seen"] or ()}
     found = left(cells, resamples, before=False)
     figures = {**found, **kept(cells, resamples), **per_class(rows, resamples)}

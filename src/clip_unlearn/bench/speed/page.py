@@ -14,7 +14,7 @@ from clip_unlearn.bench.speed.curves import CURVES
 from clip_unlearn.bench.speed.machine import in_words
 from clip_unlearn.bench.speed.phases import PHASES
 from clip_unlearn.bench.speed.shapes import SHAPES
-from clip_unlearn.bench.speed.targets import bounds_of, missed
+from clip_unlearn.bench.speed.targets import TRUSTED, bounds_of, missed, over_bare
 from clip_unlearn.bench.store import Rows
 from clip_unlearn.errors import InputError
 from clip_unlearn.pipeline.request import slug
@@ -34,7 +34,9 @@ measured with `clip-unlearn bench speed`.
   over those of ours; in brackets the smallest and the largest of the repeats.
 - *Over bare passes*: seconds over those of the forward and backward passes alone which the work
   needs: the same shapes and counts, nothing encoded twice, gradients of the tensors that move and
-  of no others, through the quickest encoder there is where weights stand still. 1 is the limit.
+  of no others, through the quickest encoder there is where weights stand still. 1 is the limit. A
+  figure below {trusted} is marked `?`: its bare passes were not the least there are, and it is not
+  to be trusted.
 - *result*: 10 % or less of the class's real test pictures are still recognised, with 97 % or more
   of the accuracy on the rest of its group kept. *job*: from the loaded model and the name of the
   class to the edit; loading, measuring and saving, which all sides share, are left out.
@@ -64,7 +66,8 @@ def write_performance(results: Path, output: Path, images: Path) -> None:
     documents = [json.loads(path.read_text("utf-8")) for path in sorted(results.glob("*.json"))]
     if not documents:
         raise InputError(f"There are no results in {results}. Run: clip-unlearn bench speed")
-    parts = [_INTRODUCTION.format(results=results.as_posix()), *_machines(documents)]
+    introduction = _INTRODUCTION.format(results=results.as_posix(), trusted=TRUSTED)
+    parts = [introduction, *_machines(documents)]
     phases = [one for one in documents if "phase" in one]
     for shape, own in _by_shape(phases):
         ordered = sorted(own, key=lambda one: _place(one["phase"], PHASES))
@@ -138,7 +141,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         ratio = f"{least}{_short(row['ratio_median'])} {spread}"
     shown = {
         "ratio_median": ratio,
-        "over_bare_passes": _short(row["over_bare_passes"]),
+        "over_bare_passes": over_bare(row),
         "peak_memory_ratio": _short(row["peak_memory_ratio"]),
     }
     unit = row.get("unit")
@@ -152,7 +155,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 def _curve_cells(row: Mapping[str, Any]) -> list[str]:
     cells = [str(row["value"]), row["phase"], row["method"], _short(row["whole_seconds"])]
     cells += _against(row, "over_first", _short(row["over_first"]))
-    return [*cells, _short(row["over_bare_passes"])]
+    return [*cells, over_bare(row)]
 
 
 def _against(row: Mapping[str, Any], figure: str, text: str) -> list[str]:

@@ -9,6 +9,16 @@ from typing import Any
 
 from clip_unlearn.bench.store import Rows
 
+TRUSTED = 0.9  # over bare passes: what they are the least of can't take less, but for noise
+
+
+def over_bare(row: Mapping[str, Any]) -> str:
+    """A row's seconds over those of its bare passes, for a reader; `?` where not to be trusted."""
+    value = row["over_bare_passes"]
+    if value is None:
+        return "-"
+    return f"{value:.3g}" if value >= TRUSTED else f"{value:.3g}?"
+
 
 @dataclass(frozen=True)
 class Target:
