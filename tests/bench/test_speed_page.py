@@ -67,6 +67,19 @@ def test_over_the_first_value_by_hand() -> None:
     assert [row["over_first"] for row in over_first(rows)] == [1.0, 1.5, 2.5]
 
 
+def test_rows_of_two_machines_are_told_apart(tmp_path: Path) -> None:
+    results, page = tmp_path / "results", tmp_path / "performance.md"
+    for phase in ("synthesis", "forgetting_step"):
+        write_file(results, f"{phase}.json", [made_row(phase=phase)], phase=phase)
+    other = json.loads((results / "synthesis.json").read_text())
+    other["machine"]["processor"] = "Another"
+    (results / "synthesis.json").write_text(json.dumps(other))
+    write_performance(results, page, tmp_path / "images")
+    text = page.read_text()
+    assert "1. A processor" in text and "2. Another" in text
+    assert "On machine 2: synthesis.\nOn machine 1: forgetting_step." in text
+
+
 def test_less_than_the_bare_passes_is_not_to_be_trusted(tmp_path: Path) -> None:
     results, page = tmp_path / "results", tmp_path / "performance.md"
     rows = [made_row(over_bare_passes=0.435), made_row(method="gate", over_bare_passes=0.95)]

@@ -146,7 +146,7 @@ class _Page:
         rows = read_rows(folder)
         self.warnings += [f"{folder.name}: {line}" for line in _mixed(rows, "audit")]
         for model, own in groupby(rows, _model):
-            self.parts.append(f"## Audit of {model}, {folder.name} classes\n")
+            self.parts.append(f"## Audit of {model}: {folder.name.replace('-', ' ')}\n")
             tables_of = audit_tables(list(own))
             self.parts += [f"### {table.title}\n\n{markdown(table)}" for table in tables_of]
 

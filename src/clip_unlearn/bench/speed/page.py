@@ -67,11 +67,14 @@ def write_performance(results: Path, output: Path, images: Path) -> None:
     if not documents:
         raise InputError(f"There are no results in {results}. Run: clip-unlearn bench speed")
     introduction = _INTRODUCTION.format(results=results.as_posix(), trusted=TRUSTED)
-    parts = [introduction, *_machines(documents)]
+    machines = list(dict.fromkeys(in_words(one["machine"]) for one in documents))
+    parts = [introduction, _listed(machines)]
     phases = [one for one in documents if "phase" in one]
     for shape, own in _by_shape(phases):
         ordered = sorted(own, key=lambda one: _place(one["phase"], PHASES))
         parts.append(f"## {shape}\n\nWhat is done: {_amounts(ordered[0])}\n")
+        if len(machines) > 1:
+            parts.append(_where(ordered, machines))
         parts.append(_table(_TITLES, [_cells(row) for one in ordered for row in one["rows"]]))
     curves = [one for one in documents if "curve" in one]
     for document in sorted(curves, key=lambda one: _place(one["curve"], CURVES)):
@@ -105,9 +108,19 @@ def lines_of(rows: Rows) -> dict[str, list[tuple[int, float]]]:
     return lines
 
 
-def _machines(documents: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    found = dict.fromkeys(in_words(one["machine"]) for one in documents)
-    yield "".join(f"Measured on: {words}.\n" for words in found)
+def _listed(machines: Sequence[str]) -> str:
+    """What was measured on, numbered where it is several machines."""
+    if len(machines) == 1:
+        return f"Measured on: {machines[0]}.\n"
+    return "".join(f"{number}. {words}.\n" for number, words in enumerate(machines, 1))
+
+
+def _where(documents: Sequence[Mapping[str, Any]], machines: Sequence[str]) -> str:
+    """Which of the machines each phase was measured on: rows of two can't be compared."""
+    found: dict[int, list[str]] = {}
+    for one in documents:
+        found.setdefault(machines.index(in_words(one["machine"])) + 1, []).append(one["phase"])
+    return "".join(f"On machine {n}: {', '.join(phases)}.\n" for n, phases in found.items())
 
 
 def _by_shape(
