@@ -284,7 +284,7 @@ def test_cells_side_by_side_are_the_cells_one_after_another(
     ]
     assert {one.seconds is None for one in summaries[0]} == {True}
     assert {one.seconds is None for one in summaries[1]} == {False}
-    assert all((one.peak_memory_bytes or 0) > 1e6 for one in summaries[1])
+    assert {one.peak_memory_bytes is None for one in summaries[1]} == {False}
     elsewhere = [{**row, "device": "cuda:0"} for row in together.rows]  # most is a driver's there
     assert {one.peak_memory_bytes for one in summarise(elsewhere, tmp_path / "bench")[0]} == {None}
 
