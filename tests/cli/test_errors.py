@@ -138,10 +138,12 @@ def test_an_interrupt_ends_with_one_line_and_nothing_half_written(
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    empty = tmp_path_factory.mktemp("cache")  # pictures to keep are made first: it takes a while
+    # pictures to keep are made first, and of three classes: it takes a while, whatever else runs
+    empty = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("CLIP_UNLEARN_CACHE", str(empty))
-    command = [sys.executable, "-m", "clip_unlearn", "forget", "red", "--output", "out"]
-    command += ["--model", str(colour_files.model), "--classes", str(colour_files.classes)]
+    command = [sys.executable, "-m", "clip_unlearn", "forget", "red", "green", "blue"]
+    command += ["--output", "out", "--model", str(colour_files.model)]
+    command += ["--classes", str(colour_files.classes)]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert process.stderr.readline().startswith("This takes about")  # the long part begins
