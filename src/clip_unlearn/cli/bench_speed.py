@@ -61,7 +61,7 @@ def speed(
     from clip_unlearn.bench.speed.phases import PHASES, find_phase
     from clip_unlearn.bench.speed.scene import Scene
     from clip_unlearn.bench.speed.shapes import SHAPES, find_shape
-    from clip_unlearn.bench.speed.targets import missed, over_bare
+    from clip_unlearn.bench.speed.targets import is_doubtful, missed, over_bare
 
     shapes = [find_shape(name) for name in shape or SHAPES]
     phases = [find_phase(name) for name in phase or PHASES]
@@ -90,7 +90,7 @@ def speed(
         f"{row['shape']}, {row['phase']}, {row['method']}: {over_bare(row)} of the bare passes is "
         "less than they can be; do not trust it."
         for row in rows
-        if over_bare(row).endswith("?")
+        if is_doubtful(row)
     )
     warn(
         f"{row['shape']}, {row.get('curve') or row['phase']}, {row['method']}: {target.figure} is "
@@ -100,7 +100,7 @@ def speed(
 
 
 def _print_rows(rows: Rows) -> None:
-    from clip_unlearn.bench.speed.targets import over_bare
+    from clip_unlearn.bench.speed.targets import over_bare, short
 
     print_table(
         ("shape", "phase", "method", "ratio", "low", "high", "bare", "memory"),
@@ -109,9 +109,9 @@ def _print_rows(rows: Rows) -> None:
                 row["shape"],
                 f"{row['curve']} {row['value']}" if "curve" in row else _phase(row),
                 row["method"],
-                *(_short(row[key]) for key in ("ratio_median", "ratio_low", "ratio_high")),
+                *(short(row[key]) for key in ("ratio_median", "ratio_low", "ratio_high")),
                 over_bare(row),
-                _short(row["peak_memory_ratio"]),
+                short(row["peak_memory_ratio"]),
             )
             for row in rows
         ),
@@ -121,7 +121,3 @@ def _print_rows(rows: Rows) -> None:
 
 def _phase(row: Mapping[str, Any]) -> str:
     return f"{row['phase']}, {row['unit']}" if "unit" in row else str(row["phase"])
-
-
-def _short(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"

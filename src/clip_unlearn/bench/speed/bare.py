@@ -189,12 +189,13 @@ class GatePasses:
             for name in self._classes
         ]
         own = sum(len(forget_set.images) for forget_set in forget_sets) + sum(self._turned)
+        own *= 1 + settings.mixes
         self._views = (
             len(far) * distinct_views(settings.retain_views)
             + len(near) * distinct_views(settings.near_views)
-            + own * (1 + settings.mixes) * distinct_views(settings.forget_views)
+            + own * distinct_views(settings.forget_views)
         )
-        self._own_views = own * (1 + settings.mixes) * settings.forget_views
+        self._own_views = own * settings.forget_views
         heldout = sum(len(s.heldout_images) or len(s.images) for s in forget_sets)
         self._heldout_views = heldout * distinct_views(HELDOUT_VIEWS)
 
@@ -235,7 +236,6 @@ class GatePasses:
         with torch.no_grad():
             for count in _chunks(self._own_views):  # what the text side is told of
                 learner.upper(inputs[:count])
-        with torch.no_grad():
             for tokens in self._tokens.split(PROMPT_BATCH):
                 packed = text.trunk(tokens)
                 for part in packed.split(CHUNK):

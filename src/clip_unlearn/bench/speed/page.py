@@ -14,7 +14,7 @@ from clip_unlearn.bench.speed.curves import CURVES
 from clip_unlearn.bench.speed.machine import in_words
 from clip_unlearn.bench.speed.phases import PHASES
 from clip_unlearn.bench.speed.shapes import SHAPES
-from clip_unlearn.bench.speed.targets import TRUSTED, bounds_of, missed, over_bare
+from clip_unlearn.bench.speed.targets import TRUSTED, bounds_of, missed, over_bare, short
 from clip_unlearn.bench.store import Rows
 from clip_unlearn.errors import InputError
 from clip_unlearn.pipeline.request import slug
@@ -150,24 +150,24 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     ratio = _NONE
     if row["ratio_median"] is not None:
         least = "" if row["reference_reached"] else "at least "
-        spread = f"[{_short(row['ratio_low'])}, {_short(row['ratio_high'])}]"
-        ratio = f"{least}{_short(row['ratio_median'])} {spread}"
+        spread = f"[{short(row['ratio_low'])}, {short(row['ratio_high'])}]"
+        ratio = f"{least}{short(row['ratio_median'])} {spread}"
     shown = {
         "ratio_median": ratio,
         "over_bare_passes": over_bare(row),
-        "peak_memory_ratio": _short(row["peak_memory_ratio"]),
+        "peak_memory_ratio": short(row["peak_memory_ratio"]),
     }
     unit = row.get("unit")
     cells = [row["phase"] if unit is None else f"{row['phase']}, {unit}", row["method"]]
     for figure, text in shown.items():
         cells += _against(row, figure, text)
-    seconds = [_short(row.get(key)) for key in ("seconds", "reference_seconds")]
+    seconds = [short(row.get(key)) for key in ("seconds", "reference_seconds")]
     return [*cells, *seconds, row["note"]]
 
 
 def _curve_cells(row: Mapping[str, Any]) -> list[str]:
-    cells = [str(row["value"]), row["phase"], row["method"], _short(row["whole_seconds"])]
-    cells += _against(row, "over_first", _short(row["over_first"]))
+    cells = [str(row["value"]), row["phase"], row["method"], short(row["whole_seconds"])]
+    cells += _against(row, "over_first", short(row["over_first"]))
     return [*cells, over_bare(row)]
 
 
@@ -182,14 +182,10 @@ def _against(row: Mapping[str, Any], figure: str, text: str) -> list[str]:
 def _summary(rows: Rows) -> str:
     lines = [
         f"- {row['shape']}, {row.get('curve') or row['phase']}, {row['method']}: "
-        f"{target.figure} {_short(row[target.figure])}, to reach {target.words}"
+        f"{target.figure} {short(row[target.figure])}, to reach {target.words}"
         for row, target in missed(rows)
     ]
     return "\n".join(["## Figures that are missed\n", *(lines or ["None."]), ""])
-
-
-def _short(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.3g}"
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -12,12 +12,20 @@ from clip_unlearn.bench.store import Rows
 TRUSTED = 0.9  # over bare passes: what they are the least of can't take less, but for noise
 
 
+def short(value: float | None) -> str:
+    """A figure for a reader."""
+    return "-" if value is None else f"{value:.3g}"
+
+
+def is_doubtful(row: Mapping[str, Any]) -> bool:
+    """Whether a row took less than its bare passes, which it can't."""
+    value = row["over_bare_passes"]
+    return value is not None and value < TRUSTED
+
+
 def over_bare(row: Mapping[str, Any]) -> str:
     """A row's seconds over those of its bare passes, for a reader; `?` where not to be trusted."""
-    value = row["over_bare_passes"]
-    if value is None:
-        return "-"
-    return f"{value:.3g}" if value >= TRUSTED else f"{value:.3g}?"
+    return short(row["over_bare_passes"]) + ("?" if is_doubtful(row) else "")
 
 
 @dataclass(frozen=True)
