@@ -215,6 +215,7 @@ def test_without_channels_a_resnets_attention_pool_moves_and_no_block(
     [
         *((4, name) for name in ("channel_margin", "unit_forget_share", "unit_learning_rate")),
         *((0, name) for name in ("channel_margin", "unit_learning_rate")),
+        *((heads, name) for heads in (0, 4) for name in ("answer_steps", "harm_weight")),
     ],
 )
 def test_a_resnets_heads_and_channels_have_settings_of_their_own(

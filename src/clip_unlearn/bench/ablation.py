@@ -165,6 +165,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     "images alone": {"text_push": 0.0, "text_steps": 0},
                     "text alone": {"steps": 0},
                     "no overshoot": {"overshoot": 0.0},
+                    "answers not learnt anew": {"answer_steps": 0},
                     "no turned pictures": {"turned_images": 0},
                     "no blends": {"mixes": 0},
                     "one round": {"rounds": 1},
@@ -194,6 +195,16 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                     }
                     for margin in (2.5, 3.5, 4.5)
                     for overshoot in (2.0, 4.0, 6.0)
+                }
+            ),
+            "gate",
+        ),
+        "harm": Ablation(
+            "names that may not rise, beside the class that should fall",
+            _settings(
+                {
+                    f"weight {weight:g}": {"harm_weight": weight, "unit_harm_weight": weight}
+                    for weight in (0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
                 }
             ),
             "gate",
@@ -241,7 +252,11 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
             "how long both sides of the gate learn",
             _settings(
                 {
-                    f"{steps} steps": {"steps": steps, "text_steps": steps}
+                    f"{steps} steps": {
+                        "steps": steps,
+                        "answer_steps": steps // 2,
+                        "text_steps": steps,
+                    }
                     for steps in (10, 30, 100, 300, 1000)
                 }
             ),

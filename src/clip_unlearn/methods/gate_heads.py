@@ -106,6 +106,10 @@ class GateHeads:
         """What moves, by name, whatever the loss."""
         return {"weight": self.weight, "bias": self.bias, "answer": self.answer}
 
+    def answers(self) -> Mapping[str, Parameter]:
+        """Of that, what is said where the gate opens."""
+        return {"answer": self.answer}
+
     @torch.no_grad()
     def prepare(self, activations: Tensor) -> Tensor:
         """What the heads see and what the pool finds without them, once for every step.

@@ -23,6 +23,7 @@ from clip_unlearn.methods.activations import (
 )
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.descent import descend
+from clip_unlearn.methods.gate_answers import answering_loss
 from clip_unlearn.methods.gate_channels import GateChannels
 from clip_unlearn.methods.gate_heads import GateHeads, heads_for
 from clip_unlearn.methods.gate_learners import Learner, Room, WholeTensors
@@ -68,6 +69,8 @@ class GateSettings:
         overshoot: how much of its lead is added to that; 0 to 6. What is learnt on synthetic
             pictures carries over to real ones in part.
         steps: of the image side, in a round; 100 to 600.
+        answer_steps: after those, in each round, in which units, channels or heads learn anew what
+            to answer, by what it does to all names; 0 to 300.
         rounds: the most rounds, each from where the last one ended, until enough is forgotten.
         learning_rate: of Adam in the image encoder; 5e-4 to 2e-3. Raising it keeps less of others.
         batch_size: activations a step; 64 to 512. Raising it costs proportionally more, and keeps
@@ -91,6 +94,10 @@ class GateSettings:
             1e-3 to 1e-2. What channels look for moves at three hundredths of it; what heads look
             for at three tenths, and what they answer at thirty times it.
         channel_margin: what `unit_margin` is, of a ResNet's heads and channels; 4 to 8.
+        harm_weight: weight there of other names that rise above the best one, beside the class, of
+            a ResNet's heads and channels. Raising it keeps more of near classes, and leaves more of
+            the class; 0.01 to 1.
+        unit_harm_weight: the same where units of a ViT move.
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
             gradient, and no units; None moves all of the upper part, or units.
         text_steps: of the text side; 150 to 600.
@@ -116,6 +123,7 @@ class GateSettings:
     margin: float = 3.5
     overshoot: float = 4.0
     steps: int = 300
+    answer_steps: int = 150
     rounds: int = 2
     learning_rate: float = 1e-3
     batch_size: int = 256
@@ -129,6 +137,8 @@ class GateSettings:
     unit_forget_share: float = 0.25
     unit_learning_rate: float = 3e-3
     channel_margin: float = 8.0
+    harm_weight: float = 0.01
+    unit_harm_weight: float = 0.1
     num_layers: int | None = None
     text_steps: int = 300
     text_push: float = 1.0
@@ -140,10 +150,11 @@ class GateSettings:
         """The settings of whole tensors replaced by those of what becomes the gate."""
         if room is None:
             return self
-        in_channels = room.kind is GateChannels
+        in_channels, in_units = room.kind is GateChannels, room.kind is GateUnits
         return replace(
             self,
-            margin=self.unit_margin if room.kind is GateUnits else self.channel_margin,
+            margin=self.unit_margin if in_units else self.channel_margin,
+            harm_weight=self.unit_harm_weight if in_units else self.harm_weight,
             forget_share=self.forget_share if in_channels else self.unit_forget_share,
             learning_rate=self.unit_learning_rate,
         )
@@ -197,28 +208,48 @@ def forget_in_images(
     def draw(count: int, of: Tensor) -> Tensor:
         return torch.randint(len(of), (count,), generator=generator).to(model.device)
 
-    def loss() -> Tensor:
+    def shown() -> tuple[Tensor, list[Tensor]]:
+        """Features of a batch now, and which rows of each of the three pools they are of."""
         rows = [draw(count, of) for count, of in zip(counts, targets, strict=True)]
         *kept, own = (of[r] for of, r in zip(inputs, rows, strict=True))
-        shown = learner.blurred(torch.cat(kept), generator)
-        wanted = torch.cat([of[r] for of, r in zip(targets, rows, strict=True)])
+        blurred = learner.blurred(torch.cat(kept), generator)
         with quick(model.device):
-            found = learner.upper(torch.cat([shown, own]))
-        error = F.normalize(found.float(), dim=-1) - wanted
+            found = learner.upper(torch.cat([blurred, own]))
+        return F.normalize(found.float(), dim=-1), rows
+
+    def loss() -> Tensor:
+        features, rows = shown()
+        error = features - torch.cat([of[r] for of, r in zip(targets, rows, strict=True)])
         in_logits = (error @ directions.T).square().mean(1)
         return (error.square().sum(1) + settings.logit_weight * in_logits).mean()
+
+    def answers_loss() -> Tensor:
+        features, rows = shown()
+        original = torch.cat([of[r] for of, r in zip(lesson.features, rows, strict=True)])
+        return answering_loss(
+            lesson.gates,
+            features,
+            original,
+            harm_weight=settings.harm_weight,
+            logit_weight=settings.logit_weight,
+        )
 
     parameters = learner.moving(loss)
     record: list[dict[str, Any]] = []
     for number in range(1, settings.rounds + 1):
-        descend(
-            parameters,
-            loss,
-            steps=settings.steps,
-            learning_rate=settings.learning_rate,
-            stage=f"images, round {number}",
-            on_progress=on_progress,
-        )
+        for moving, wanted, steps, stage in (
+            (parameters, loss, settings.steps, f"images, round {number}"),
+            (learner.answers(), answers_loss, settings.answer_steps, f"answers, round {number}"),
+        ):
+            if moving:
+                descend(
+                    moving,
+                    wanted,
+                    steps=steps,
+                    learning_rate=settings.learning_rate,
+                    stage=stage,
+                    on_progress=on_progress,
+                )
         left = max(
             float((gate.lead(upper_features(learner.upper, own)) > 0).float().mean())
             for gate, own in zip(lesson.gates, lesson.heldout, strict=True)
@@ -226,7 +257,7 @@ def forget_in_images(
         record.append({"round": number, "image_side_accuracy": left})
         if left <= settings.forget_threshold:
             break
-    seen = Seen(lesson.features, _recognised(lesson))
+    seen = Seen(torch.cat(lesson.features), _recognised(lesson))
     learner.merge()
     return seen, record
 
@@ -257,7 +288,7 @@ class _Lesson:
         targets: of the same, where their features should go, `(N, D)`.
         own_counts: how many of the last of those are each class's, one after another.
         heldout: of each class, held-out pictures as inputs.
-        features: the original's of all pictures of the three kinds, `(N, D)`.
+        features: the original's of the three kinds, `(N, D)`, unit norm.
     """
 
     learner: Learner
@@ -266,7 +297,7 @@ class _Lesson:
     targets: list[Tensor]
     own_counts: list[int]
     heldout: list[Tensor]
-    features: Tensor
+    features: list[Tensor]
 
 
 def _lesson(
@@ -326,14 +357,14 @@ def _lesson(
         targets=[through(gates, pool.features) for pool in pools],
         own_counts=[len(own.features) for own in forget],
         heldout=[learner.prepare(pool.activations) for pool in heldout],
-        features=torch.cat([pool.features for pool in pools]),
+        features=[pool.features for pool in pools],
     )
 
 
 def _recognised(lesson: _Lesson) -> list[Tensor]:
     """Of each class, what `Seen.own` is; all of its pictures where none is taken for it."""
     inputs, found = lesson.inputs[-1], []
-    before = lesson.features[-len(inputs) :]
+    before = lesson.features[-1]
     after = upper_features(lesson.learner.upper, inputs)
     ends = list(accumulate(lesson.own_counts))
     for gate, count, end in zip(lesson.gates, lesson.own_counts, ends, strict=True):

@@ -41,6 +41,10 @@ class Learner(Protocol):
         """What moves, by name, for a loss of these features."""
         ...
 
+    def answers(self) -> Mapping[str, Parameter]:
+        """Of that, what is said where the gate opens; empty where a tensor does both."""
+        ...
+
     def merge(self) -> None:
         """Write what was learnt into the encoder, in place."""
         ...
@@ -84,6 +88,10 @@ class WholeTensors:
         gradients = {n: g for n, g in zip(parameters, found, strict=True) if g is not None}
         selection = select_layers(gradients, {self.side: layers}, {self.side: self.num_layers})
         return {name: parameters[name] for name in selection.selected_layers}
+
+    def answers(self) -> Mapping[str, Parameter]:
+        """Nothing: a tensor both looks and answers."""
+        return {}
 
     def merge(self) -> None:
         """Nothing: they are the encoder's own."""

@@ -92,6 +92,10 @@ class GateUnits:
         """What moves, by name, whatever the loss."""
         return {"weight": self.weight, "bias": self.bias, "answer": self.answer}
 
+    def answers(self) -> Mapping[str, Parameter]:
+        """Of that, what is said where the gate opens."""
+        return {"answer": self.answer}
+
     @torch.no_grad()
     def prepare(self, activations: Tensor) -> Tensor:
         """What does not move, once for every step: `(N, 2 W)`, what the units see and all the rest.

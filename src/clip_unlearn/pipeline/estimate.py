@@ -172,7 +172,7 @@ def method_cost(
             far = (kept_classes - near) * min(each, method.retain_images)
             views += far * method.retain_views
             views += (images + turned) * (1 + method.mixes) * method.forget_views
-            steps = method.rounds * method.steps * method.batch_size
+            steps = method.rounds * (method.steps + method.answer_steps) * method.batch_size
             if (
                 not (method.units and method.channels)
                 or method.num_layers is not None

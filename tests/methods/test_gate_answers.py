@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from clip_unlearn.methods.gate_answers import ROOM, answering_loss
+from clip_unlearn.methods.gate_targets import Gate
+
+SCALE = 20.0
+MARGIN = 0.2
+NAMES = torch.eye(5)[1:4]  # of others; the class is the first axis, and the last is no one's
+
+
+def gate(axis: int = 0) -> Gate:
+    return Gate(torch.eye(5)[axis], NAMES, MARGIN, 0.0, scale=SCALE)
+
+
+def loss(features: Tensor, original: Tensor, *, harm: float = 1.0, logits: float = 0.0) -> float:
+    found = answering_loss([gate()], features, original, harm_weight=harm, logit_weight=logits)
+    return float(found)
+
+
+def unit(*row: float) -> Tensor:
+    return F.normalize(torch.tensor([row]), dim=-1)
+
+
+OWN = unit(0.8, 0.5, 0.2, 0.1, 0.2)  # of the class; the second name is its runner-up
+FAR = unit(0.1, 0.9, 0.2, 0.1, 0.2)
+
+
+def test_a_picture_of_the_class_is_asked_to_lose_it_by_the_margin() -> None:
+    assert loss(OWN, OWN) == pytest.approx(float(OWN[0, 0] - OWN[0, 1] + MARGIN) ** 2, rel=1e-5)
+    fallen = torch.tensor([[0.3, 0.5, 0.2, 0.1, 0.0]])
+    assert loss(fallen, OWN) == pytest.approx(0, abs=1e-12)
+
+
+def test_no_other_name_may_rise_above_the_one_that_was_best() -> None:
+    fallen = torch.tensor([[0.3, 0.5, 0.48, 0.1, 0.0]])  # the third has come close
+    beyond = 0.48 - (0.5 - ROOM / SCALE)
+    assert loss(fallen, OWN, harm=3.0) == pytest.approx(3 * beyond**2, rel=1e-4)
+    assert loss(fallen, OWN, harm=0.0) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_name_that_was_close_already_may_stay_as_close() -> None:
+    close = torch.tensor([[0.6, 0.5, 0.49, 0.1, 0.0]])
+    assert loss(torch.tensor([[0.2, 0.5, 0.49, 0.1, 0.0]]), close) == pytest.approx(0, abs=1e-12)
+    assert loss(torch.tensor([[0.2, 0.5, 0.495, 0.1, 0.0]]), close) > 0
+
+
+def test_what_lies_far_from_the_class_should_not_move() -> None:
+    assert loss(FAR, FAR) == 0
+    moved = torch.cat([FAR[:, :4], FAR[:, 4:] + 0.1], 1)
+    assert loss(moved, FAR) == pytest.approx(0.01, rel=1e-4)
+    named = torch.cat([FAR[:, :2], FAR[:, 2:3] + 0.1, FAR[:, 3:]], 1)
+    assert loss(named, FAR, logits=6.0) == pytest.approx(0.01 + 6 * 0.01 / 3, rel=1e-4)
+
+
+def test_each_of_several_classes_should_fall() -> None:
+    both = [gate(), gate(4)]
+    original = unit(0.1, 0.5, 0.2, 0.1, 0.8)
+    found = answering_loss(both, original, original, harm_weight=1.0, logit_weight=0.0)
+    over = original @ torch.eye(5)[[0, 4]].T - original[:, 1:2] + MARGIN
+    assert float(found) == pytest.approx(float(over.clamp_min(0).square().sum()), rel=1e-5)
+    assert float(over[0, 1]) > 0
