@@ -148,3 +148,15 @@ def test_what_forgetting_did_elsewhere_is_not_called_finding_the_class() -> None
 def test_one_part_that_can_not_be_trusted_is_one_too_many() -> None:
     rows = judge([row("swap", 0.9), row("swap", 0.9, trusted=False), row("prototypes", 0.9)])
     assert overall(rows, ["red"])[0] == "CANNOT TELL"
+
+
+def test_between_models_trained_apart_any_attack_that_looks_for_the_class_is_evidence() -> None:
+    weak = [row("swap", 0.9, power=0.4), row("prototypes", 0.9, power=0.1)]
+    strong = row("retrieval", 0.9, power=0.97)
+    assert overall(judge([*weak, strong]), ["red"])[0] == "CANNOT TELL"
+    apart = replace(row("swap", 0.9, trusted=False), applies=False)
+    verdict, reason = overall(judge([*weak, apart, strong]), ["red"])
+    assert verdict == "PASS"
+    assert "retrieval (plain) 97%" in reason
+    trace = replace(strong, attack="collateral")
+    assert overall(judge([*weak, apart, trace]), ["red"])[0] == "CANNOT TELL"

@@ -11,6 +11,8 @@ from clip_unlearn.audit.rules import LEVEL, MARGIN, POWER
 REQUIRED = ("swap", "prototypes")
 TRACES = ("over_forgetting", "collateral")  # they look for what forgetting did, not for the class
 AS_IT_IS = "nothing"  # the variant of swap that puts nothing back
+_OTHER = "another attack"
+_NOT_OTHER = (*REQUIRED, *TRACES)
 
 
 def step_up(p_values: Sequence[float], level: float) -> list[bool]:
@@ -89,12 +91,13 @@ def overall(rows: Sequence[AttackRow], forget_classes: Sequence[str]) -> tuple[V
 
     FAIL if any trusted attack fails. PASS if none does, and for every class swap (where it has a
     meaning) and prototypes can be trusted, and one of the two passes and would have failed the
-    original surely enough: an attack without power is no evidence. Else CANNOT TELL.
+    original surely enough: an attack without power is no evidence. Where swap has no meaning, any
+    other attack that looks for the class may be that evidence. Else CANNOT TELL.
     """
     failed = [row for row in rows if row.verdict == "FAIL"]
     if failed:
         return "FAIL", " ".join(_sentences(failed))
-    evidence: dict[str, list[AttackRow | None]] = {attack: [] for attack in REQUIRED}
+    evidence: dict[str, list[AttackRow | None]] = {attack: [] for attack in (*REQUIRED, _OTHER)}
     for name in forget_classes:
         for attack in REQUIRED:
             own = [row for row in rows if row.forget_class == name and row.attack == attack]
@@ -104,11 +107,14 @@ def overall(rows: Sequence[AttackRow], forget_classes: Sequence[str]) -> tuple[V
                 if row.applies and not row.trusted:
                     line = f"No attack fails, but {attack} can't be trusted for {name!r}:"
                     return "CANNOT TELL", f"{line} {row.doubt}"
-            able = [row for row in _beyond_zero_shot(own) if row.verdict == "PASS"]
-            evidence[attack].append(max(able, key=_power, default=None))
+            evidence[attack].append(_strongest(_beyond_zero_shot(own)))
+        others = [r for r in rows if r.forget_class == name and r.attack not in _NOT_OTHER]
+        evidence[_OTHER].append(_strongest(others) if _trained_apart(rows, name) else None)
         if max(_power(own[-1]) for own in evidence.values()) < POWER:
             line = "No attack fails, but neither swap nor prototypes would surely have found"
             return "CANNOT TELL", f"{line} {name!r} in the original either."
+    if not any(evidence[_OTHER]):
+        del evidence[_OTHER]
     sure = ", ".join(_strength(attack, rows) for attack, rows in evidence.items())
     line = "No trusted attack finds the class. In the original they would have found it with a"
     return "PASS", f"{line} chance of: {sure}."
@@ -123,6 +129,16 @@ def _beyond_zero_shot(rows: Sequence[AttackRow]) -> list[AttackRow]:
     return [row for row in able if row.variant != AS_IT_IS] or able
 
 
+def _trained_apart(rows: Sequence[AttackRow], name: str) -> bool:
+    """Whether nothing of the original could be put back for a class."""
+    own = [row for row in rows if row.forget_class == name and row.attack == REQUIRED[0]]
+    return any(not row.applies for row in own)
+
+
+def _strongest(rows: Sequence[AttackRow]) -> AttackRow | None:
+    return max((row for row in rows if row.verdict == "PASS"), key=_power, default=None)
+
+
 def _power(row: AttackRow | None) -> float:
     return 0.0 if row is None or row.power is None else row.power
 
@@ -130,6 +146,8 @@ def _power(row: AttackRow | None) -> float:
 def _strength(attack: str, rows: Sequence[AttackRow | None]) -> str:
     """An attack's least power over classes, and from what figure on it would have failed."""
     weakest = min(rows, key=_power)
+    if weakest is not None and attack == _OTHER:
+        attack = f"{weakest.attack} ({weakest.variant})"
     if weakest is not None and (attack, weakest.variant) == (REQUIRED[0], AS_IT_IS):
         attack = "zero-shot accuracy (swap has no meaning between these models)"
     known = weakest is not None and weakest.fails_from is not None and weakest.fails_from <= 1
