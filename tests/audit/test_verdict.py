@@ -150,13 +150,41 @@ def test_one_part_that_can_not_be_trusted_is_one_too_many() -> None:
     assert overall(rows, ["red"])[0] == "CANNOT TELL"
 
 
+APART = replace(row("swap", 0.9, trusted=False), variant="any part", applies=False)
+PLAIN = replace(row("swap", 0.9, power=0.4), variant="nothing")
+WEAK = (PLAIN, APART, row("prototypes", 0.9, power=0.1))
+
+
 def test_between_models_trained_apart_any_attack_that_looks_for_the_class_is_evidence() -> None:
-    weak = [row("swap", 0.9, power=0.4), row("prototypes", 0.9, power=0.1)]
     strong = row("retrieval", 0.9, power=0.97)
-    assert overall(judge([*weak, strong]), ["red"])[0] == "CANNOT TELL"
-    apart = replace(row("swap", 0.9, trusted=False), applies=False)
-    verdict, reason = overall(judge([*weak, apart, strong]), ["red"])
+    swapped = [row("swap", 0.9, power=0.4), *WEAK[2:]]
+    assert overall(judge([*swapped, strong]), ["red"])[0] == "CANNOT TELL"
+    verdict, reason = overall(judge([*WEAK, strong]), ["red"])
     assert verdict == "PASS"
-    assert "retrieval (plain) 97%" in reason
-    trace = replace(strong, attack="collateral")
-    assert overall(judge([*weak, apart, trace]), ["red"])[0] == "CANNOT TELL"
+    assert reason.endswith("with a chance of: retrieval (plain) 97% (from 40% on).")
+
+
+@pytest.mark.parametrize("attack", ["collateral", "over_forgetting", "membership", "own"])
+def test_what_does_not_look_for_the_class_is_no_evidence(attack: str) -> None:
+    assert overall(judge([*WEAK, row(attack, 0.9, power=0.97)]), ["red"])[0] == "CANNOT TELL"
+
+
+def test_a_weak_attack_between_models_trained_apart_is_no_evidence() -> None:
+    assert overall(judge([*WEAK, row("probe", 0.9, power=0.7)]), ["red"])[0] == "CANNOT TELL"
+
+
+def test_no_evidence_hides_a_strong_attack_that_did_not_pass() -> None:
+    above = replace(row("retrieval", 0.02, power=0.99), excess=Interval(0.09, 0.79))
+    rows = judge([*WEAK, above, row("residual", 0.9), *(row(f"own {n}", 0.9) for n in range(9))])
+    assert [r.verdict for r in rows if r.attack in ("retrieval", "residual")] == [
+        "CANNOT TELL",
+        "PASS",
+    ]
+    assert overall(rows, ["red"])[0] == "CANNOT TELL"
+
+
+def test_between_models_trained_apart_every_class_needs_evidence() -> None:
+    rows = [*WEAK, row("probe", 0.9, power=0.97)]
+    more = [replace(r, forget_class="blue") for r in rows]
+    assert overall(judge([*rows, *more]), ["red", "blue"])[0] == "PASS"
+    assert overall(judge([*rows, *more[:-1]]), ["red", "blue"])[0] == "CANNOT TELL"

@@ -29,6 +29,7 @@ SYNTHESIS = Realistic(
 )
 GATE = GateDistillation(
     steps=3,
+    answer_steps=2,
     rounds=1,
     text_steps=2,
     batch_size=16,

@@ -10,8 +10,12 @@ from torch import Tensor
 from clip_unlearn.errors import InputError
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.gate import GateDistillation
+from clip_unlearn.methods.gate_channels import GateChannels
+from clip_unlearn.methods.gate_heads import GateHeads
 from clip_unlearn.methods.gate_images import class_pictures, shown_pictures
+from clip_unlearn.methods.gate_learners import Room
 from clip_unlearn.methods.gate_text import TEMPLATES, _levels, prompt_tokens
+from clip_unlearn.methods.gate_units import GateUnits
 from clip_unlearn.models.clip import ClipModel, image_features
 from clip_unlearn.models.edit import Edit
 from clip_unlearn.models.stages import cut_image_encoder, cut_text_encoder
@@ -222,13 +226,42 @@ def test_a_resnets_heads_and_channels_have_settings_of_their_own(
     heads: int, name: str, trained_model: Trained, colour_pictures: Pictures
 ) -> None:
     model = trained_model("resnet")
-    short = dataclasses.replace(QUICK, steps=5, text_steps=0, rounds=1, heads=heads)
+    short = dataclasses.replace(QUICK, steps=5, answer_steps=5, text_steps=0, rounds=1, heads=heads)
     other = dataclasses.replace(short, **{name: 2 * getattr(short, name)})
     usual, found = (
         fitted(model, colour_pictures, "red", method=method).tensors for method in (short, other)
     )
     answer = "visual.attnpool.v_proj.weight"
     assert not torch.equal(usual[answer], found[answer])
+
+
+def test_answers_alone_learn_in_their_steps(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model = trained_model("vit")
+    short = dataclasses.replace(QUICK, steps=5, answer_steps=5, text_steps=0, rounds=1)
+    without = dataclasses.replace(short, answer_steps=0)
+    usual, found = (
+        fitted(model, colour_pictures, "red", method=method).tensors for method in (short, without)
+    )
+    changed = {name for name in usual if not torch.equal(usual[name], found[name])}
+    (visual,) = (name for name in changed if name.startswith("visual."))
+    assert visual.endswith("mlp.c_proj.weight")
+
+
+def test_units_have_a_weight_of_harm_of_their_own() -> None:
+    both = GateDistillation(harm_weight=0.5, unit_harm_weight=2.0)
+    kinds = (GateUnits, GateHeads, GateChannels)
+    assert [both.for_room(Room(kind, 4)).harm_weight for kind in kinds] == [2.0, 0.5, 0.5]
+
+
+def test_whole_tensors_learn_no_answers(trained_model: Trained, colour_pictures: Pictures) -> None:
+    model, said = trained_model("vit"), list[Progress]()
+    short = dataclasses.replace(QUICK, steps=2, text_steps=1, rounds=1, units=0)
+    request = requested(model, colour_pictures, "red")
+    short.fit(model, request, generator=torch.Generator(), on_progress=said.append)
+    stages = {report.stage for report in said if report.phase == "forgetting"}
+    assert stages == {"images, round 1", "text"}
 
 
 def test_a_second_round_goes_on_where_the_first_one_ended(
@@ -297,11 +330,13 @@ def test_two_classes_are_forgotten_in_one_request(
 
 def test_progress_names_both_sides(trained_model: Trained, colour_pictures: Pictures) -> None:
     model, said = trained_model("resnet"), list[Progress]()
-    short = dataclasses.replace(QUICK, steps=2, text_steps=2, rounds=1, turned_images=2)
+    short = dataclasses.replace(
+        QUICK, steps=2, answer_steps=3, text_steps=2, rounds=1, turned_images=2
+    )
     request = requested(model, colour_pictures, "red")
     short.fit(model, request, generator=torch.Generator(), on_progress=said.append)
     learnt = [report.stage for report in said if report.phase == "forgetting"]
-    assert learnt == ["images, round 1"] * 2 + ["text"] * 2
+    assert learnt == ["images, round 1"] * 2 + ["answers, round 1"] * 3 + ["text"] * 2
     turned = {report.stage for report in said if report.phase == "synthesis"}
     assert turned == {"red, turned"}
 

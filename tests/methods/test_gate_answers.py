@@ -59,8 +59,20 @@ def test_what_lies_far_from_the_class_should_not_move() -> None:
 
 def test_each_of_several_classes_should_fall() -> None:
     both = [gate(), gate(4)]
-    original = unit(0.1, 0.5, 0.2, 0.1, 0.8)
+    original = unit(0.6, 0.5, 0.2, 0.1, 0.7)
     found = answering_loss(both, original, original, harm_weight=1.0, logit_weight=0.0)
     over = original @ torch.eye(5)[[0, 4]].T - original[:, 1:2] + MARGIN
-    assert float(found) == pytest.approx(float(over.clamp_min(0).square().sum()), rel=1e-5)
-    assert float(over[0, 1]) > 0
+    assert float(found) == pytest.approx(float(over.square().sum()), rel=1e-5)
+    assert float(over.min()) > 0
+
+
+def test_a_picture_within_the_margin_is_one_of_the_class() -> None:
+    near = unit(0.5, 0.6, 0.2, 0.1, 0.2)
+    assert near[0, 0] < near[0, 1]
+    assert loss(near, near) == pytest.approx(float(near[0, 0] - near[0, 1] + MARGIN) ** 2, rel=1e-5)
+
+
+def test_pictures_of_a_batch_count_alike_each_by_its_own_rule() -> None:
+    moved = torch.cat([FAR[:, :4], FAR[:, 4:] + 0.1], 1)
+    together = loss(torch.cat([OWN, moved, FAR]), torch.cat([OWN, FAR, FAR]))
+    assert together == pytest.approx((loss(OWN, OWN) + loss(moved, FAR)) / 3, rel=1e-5)

@@ -19,6 +19,7 @@ ASCENT = AscentSettings(max_steps=40, min_steps=20, learning_rate=0.3)
 SYNTHESIS = Realistic(num_images=12, ascent=ASCENT)
 METHOD = GateDistillation(
     steps=60,
+    answer_steps=30,
     rounds=1,
     text_steps=60,
     forget_views=6,

@@ -51,12 +51,13 @@ def test_the_cost_of_a_gate_is_every_view_and_every_step_above_the_cut() -> None
         turned_images=5,
         rounds=2,
         steps=100,
+        answer_steps=40,
         batch_size=50,
     )
     found = method_cost(gate, 8, 30, 240, upper=1 / 4)
     assert found is not None
     views = 10 * 4 * 5 + 20 * 2 * 3 + (8 + 5) * 2 * 6
-    assert (found.batch, found.passes, found.views) == (50, 0, views + 2 * 100 * 50 / 4)
+    assert (found.batch, found.passes, found.views) == (50, 0, views + 2 * 140 * 50 / 4)
     assert found.frozen_passes == 5 * TURNING.max_steps
 
 

@@ -11,8 +11,9 @@ from clip_unlearn.audit.rules import LEVEL, MARGIN, POWER
 REQUIRED = ("swap", "prototypes")
 TRACES = ("over_forgetting", "collateral")  # they look for what forgetting did, not for the class
 AS_IT_IS = "nothing"  # the variant of swap that puts nothing back
+# These look for the class with no part of the original: evidence where swap has no meaning.
+SEEKING = ("paraphrase", "probe", "relearn", "inversion", "retrieval", "residual")
 _OTHER = "another attack"
-_NOT_OTHER = (*REQUIRED, *TRACES)
 
 
 def step_up(p_values: Sequence[float], level: float) -> list[bool]:
@@ -91,8 +92,9 @@ def overall(rows: Sequence[AttackRow], forget_classes: Sequence[str]) -> tuple[V
 
     FAIL if any trusted attack fails. PASS if none does, and for every class swap (where it has a
     meaning) and prototypes can be trusted, and one of the two passes and would have failed the
-    original surely enough: an attack without power is no evidence. Where swap has no meaning, any
-    other attack that looks for the class may be that evidence. Else CANNOT TELL.
+    original surely enough: an attack without power is no evidence. Where swap has no meaning, that
+    evidence may be any of `SEEKING`, if all of those that would surely have found the class in the
+    original pass. Else CANNOT TELL.
     """
     failed = [row for row in rows if row.verdict == "FAIL"]
     if failed:
@@ -108,14 +110,12 @@ def overall(rows: Sequence[AttackRow], forget_classes: Sequence[str]) -> tuple[V
                     line = f"No attack fails, but {attack} can't be trusted for {name!r}:"
                     return "CANNOT TELL", f"{line} {row.doubt}"
             evidence[attack].append(_strongest(_beyond_zero_shot(own)))
-        others = [r for r in rows if r.forget_class == name and r.attack not in _NOT_OTHER]
-        evidence[_OTHER].append(_strongest(others) if _trained_apart(rows, name) else None)
+        evidence[_OTHER].append(_sought(rows, name) if _trained_apart(rows, name) else None)
         if max(_power(own[-1]) for own in evidence.values()) < POWER:
-            line = "No attack fails, but neither swap nor prototypes would surely have found"
+            line = "No attack fails, but none that counts for this would surely have found"
             return "CANNOT TELL", f"{line} {name!r} in the original either."
-    if not any(evidence[_OTHER]):
-        del evidence[_OTHER]
-    sure = ", ".join(_strength(attack, rows) for attack, rows in evidence.items())
+    told = () if any(evidence[_OTHER]) else REQUIRED  # without a row of it none has power
+    sure = ", ".join(_strength(a, own) for a, own in evidence.items() if any(own) or a in told)
     line = "No trusted attack finds the class. In the original they would have found it with a"
     return "PASS", f"{line} chance of: {sure}."
 
@@ -130,9 +130,16 @@ def _beyond_zero_shot(rows: Sequence[AttackRow]) -> list[AttackRow]:
 
 
 def _trained_apart(rows: Sequence[AttackRow], name: str) -> bool:
-    """Whether nothing of the original could be put back for a class."""
+    """Whether no part of the original has a meaning in the other model."""
     own = [row for row in rows if row.forget_class == name and row.attack == REQUIRED[0]]
     return any(not row.applies for row in own)
+
+
+def _sought(rows: Sequence[AttackRow], name: str) -> AttackRow | None:
+    """The strongest of all that look for the class; none where a strong one does not pass."""
+    own = [r for r in rows if r.forget_class == name and r.attack in SEEKING and r.trusted]
+    strong = [row for row in own if _power(row) >= POWER]
+    return _strongest(strong) if all(row.verdict == "PASS" for row in strong) else None
 
 
 def _strongest(rows: Sequence[AttackRow]) -> AttackRow | None:

@@ -17,7 +17,7 @@ def ablation(
         typer.Argument(
             metavar="NAME",
             help="Of lipschitz: images, samples, synthesis, noise, layers, threshold, prompts, "
-            "terms; of gate: parts, margin, units, heads, turned, length, steps, text, kept.",
+            "terms; of gate: parts, margin, harm, units, heads, turned, length, steps, text, kept.",
         ),
     ],
     method: Annotated[

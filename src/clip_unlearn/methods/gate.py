@@ -3,9 +3,10 @@
 The target of every picture, of the class or not, is a function of the original's own features
 (`gate_targets`); the end of the image encoder learns that function on activations that are computed
 once (`gate_images`): a few hidden units of a ViT's last MLP become the gate (`gate_units`), a few
-heads of a ResNet's attention pool (`gate_heads`) or channels of its last block (`gate_channels`). A
-few of the text encoder's units move the class's prompts to where a name never learnt would be, and
-hold all other prompts where they were (`gate_text`).
+heads of a ResNet's attention pool (`gate_heads`) or channels of its last block (`gate_channels`);
+what they answer they learn anew by what it does to all names (`gate_answers`). A few of the text
+encoder's units move the class's prompts to where a name never learnt would be, and hold all other
+prompts where they were (`gate_text`).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What a gate answers, learnt anew once it is known when it opens: the class gives way to no one.
+"""What a gate answers, learnt anew once it is known when it opens: no stranger takes the place.
 
-Targets of single pictures hold the names that come next for each. A gate of a few units answers all
-pictures nearly alike, so that what it answers one may bring up a name that has to do with neither
-the class nor its neighbours; and it opens a little on real pictures of near classes, which are then
-given that name. So the answers, and they alone, learn a second time, by what they do to all names:
-the class comes to lie below, and nothing else comes to lie above.
+The target of a picture holds the names that come next for that picture. A gate of a few units
+answers all pictures nearly alike, and an answer that keeps one picture's contenders may lift an
+unrelated name in another; where the gate opens a little on a real picture of a near class, that
+picture is given the stranger's name. So the answers, and they alone, learn a second time, by what
+they do to all names: the class falls, and no other name rises above the one that was best.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from clip_unlearn.methods.gate_targets import Gate
 
-ROOM = 1.0  # logits below the best other name to which any may rise, or to which it was below
+# Logits below the best other name, past which none may rise; one that was nearer may stay as near.
+ROOM = 1.0
 
 
 def answering_loss(
@@ -30,14 +31,16 @@ def answering_loss(
     """What answers learn from, a scalar.
 
     Pictures within the margin of a class should lose it, by that margin, to the name that was best
-    of the others, and no other name should rise above that one. All others should stay.
+    of the others, and no third name should come within `ROOM` of that one; nothing else holds them.
+    All other pictures should stay.
 
     Args:
-        gates: of the classes to forget, all over the same other classes.
+        gates: of the classes to forget, over the same other classes, with one margin and scale.
         features: `(B, D)`, unit norm, as they are now.
         original: `(B, D)`, unit norm, of the same pictures.
         harm_weight: of names that rise too far, beside the class.
-        logit_weight: of what the cosines with all names change by, of pictures that should stay.
+        logit_weight: of what the cosines with all other names change by, of pictures that should
+            stay.
     """
     first = gates[0]
     names = first.others

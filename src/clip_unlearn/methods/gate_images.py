@@ -66,11 +66,11 @@ class GateSettings:
         margin: how far below the runner-up the class is pushed, in logits: at least, in the text,
             and in images where whole tensors move. Raising it forgets more surely and harms near
             classes more; 2 to 6.
-        overshoot: how much of its lead is added to that; 0 to 6. What is learnt on synthetic
-            pictures carries over to real ones in part.
-        steps: of the image side, in a round; 100 to 600.
+        overshoot: how much of its lead is added to that in targets; 0 to 6. What is learnt on
+            synthetic pictures carries over to real ones in part.
+        steps: of the image side towards targets, in a round; 100 to 600.
         answer_steps: after those, in each round, in which units, channels or heads learn anew what
-            to answer, by what it does to all names; 0 to 300.
+            to answer, by what it does to all names; 0 to 300. Whole tensors have none.
         rounds: the most rounds, each from where the last one ended, until enough is forgotten.
         learning_rate: of Adam in the image encoder; 5e-4 to 2e-3. Raising it keeps less of others.
         batch_size: activations a step; 64 to 512. Raising it costs proportionally more, and keeps
@@ -94,10 +94,10 @@ class GateSettings:
             1e-3 to 1e-2. What channels look for moves at three hundredths of it; what heads look
             for at three tenths, and what they answer at thirty times it.
         channel_margin: what `unit_margin` is, of a ResNet's heads and channels; 4 to 8.
-        harm_weight: weight there of other names that rise above the best one, beside the class, of
-            a ResNet's heads and channels. Raising it keeps more of near classes, and leaves more of
-            the class; 0.01 to 1.
-        unit_harm_weight: the same where units of a ViT move.
+        harm_weight: in `answer_steps`, weight of other names that come too near the best one,
+            beside that of the class, of a ResNet's heads and channels. Raising it keeps more of
+            near classes, and leaves more of the class; 0.001 to 0.1.
+        unit_harm_weight: the same where units of a ViT move; 0.01 to 1.
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
             gradient, and no units; None moves all of the upper part, or units.
         text_steps: of the text side; 150 to 600.

@@ -172,13 +172,13 @@ def method_cost(
             far = (kept_classes - near) * min(each, method.retain_images)
             views += far * method.retain_views
             views += (images + turned) * (1 + method.mixes) * method.forget_views
-            steps = method.rounds * (method.steps + method.answer_steps) * method.batch_size
-            if (
+            whole = (
                 not (method.units and method.channels)
                 or method.num_layers is not None
                 or method.blocks
-            ):
-                steps *= _WHOLE
+            )
+            steps = _WHOLE * method.steps if whole else method.steps + method.answer_steps
+            steps *= method.rounds * method.batch_size
             return Cost(
                 max(method.batch_size, int(turned)),
                 frozen_passes=turned * _expected_steps(TURNING),

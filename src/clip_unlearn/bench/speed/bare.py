@@ -223,13 +223,16 @@ class GatePasses:
         learner = self._learner(image, "visual", activations)
         inputs = learner.prepare(activations)
         batch = _rows(inputs, settings.batch_size)
-        moving = _moving(learner)
+        answers = list(learner.answers().values())
+        taken = [(_moving(learner), settings.steps)]
+        taken += [(answers, settings.answer_steps)] if answers else []
         with gradients_for(model.network, image.layers):
             for _ in range(steps):
-                for _ in range(settings.steps):
-                    with quick(model.device):
-                        features = learner.upper(batch)
-                    _backward(features.float().sum(), moving)
+                for moving, count in taken:
+                    for _ in range(count):
+                        with quick(model.device):
+                            features = learner.upper(batch)
+                        _backward(features.float().sum(), moving)
                 with torch.no_grad():
                     for count in _chunks(self._heldout_views):
                         learner.upper(inputs[:count])

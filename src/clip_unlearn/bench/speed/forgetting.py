@@ -87,7 +87,7 @@ def step_contest(scene: Scene) -> Contest:
         return Run(watch.seconds, _gate_steps(settings, rounds[0]))
 
     rounds, whole = [1], scene.shape.gate
-    short = replace(whole, steps=1, rounds=1, text_steps=1)
+    short = replace(whole, steps=1, answer_steps=1, rounds=1, text_steps=1)
     return Contest(
         FORGETTING_STEP,
         "step",
@@ -148,4 +148,4 @@ def _steps_of(method: Forgetting, edit: Edit, seconds: float) -> Run:
 
 
 def _gate_steps(settings: GateDistillation, rounds: int) -> int:
-    return rounds * settings.steps + settings.text_steps
+    return rounds * (settings.steps + settings.answer_steps) + settings.text_steps

@@ -81,6 +81,7 @@ def _random(name: str, architecture: str) -> Shape:
         num_classes=20,
         gate=GateDistillation(
             steps=5,
+            answer_steps=5,
             rounds=1,
             batch_size=64,
             text_steps=5,
