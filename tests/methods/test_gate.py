@@ -10,12 +10,8 @@ from torch import Tensor
 from clip_unlearn.errors import InputError
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.gate import GateDistillation
-from clip_unlearn.methods.gate_channels import GateChannels
-from clip_unlearn.methods.gate_heads import GateHeads
 from clip_unlearn.methods.gate_images import class_pictures, shown_pictures
-from clip_unlearn.methods.gate_learners import Room
 from clip_unlearn.methods.gate_text import TEMPLATES, _levels, prompt_tokens
-from clip_unlearn.methods.gate_units import GateUnits
 from clip_unlearn.models.clip import ClipModel, image_features
 from clip_unlearn.models.edit import Edit
 from clip_unlearn.models.stages import cut_image_encoder, cut_text_encoder
@@ -247,12 +243,6 @@ def test_answers_alone_learn_in_their_steps(
     changed = {name for name in usual if not torch.equal(usual[name], found[name])}
     (visual,) = (name for name in changed if name.startswith("visual."))
     assert visual.endswith("mlp.c_proj.weight")
-
-
-def test_units_have_a_weight_of_harm_of_their_own() -> None:
-    both = GateDistillation(harm_weight=0.5, unit_harm_weight=2.0)
-    kinds = (GateUnits, GateHeads, GateChannels)
-    assert [both.for_room(Room(kind, 4)).harm_weight for kind in kinds] == [2.0, 0.5, 0.5]
 
 
 def test_whole_tensors_learn_no_answers(trained_model: Trained, colour_pictures: Pictures) -> None:

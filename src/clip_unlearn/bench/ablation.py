@@ -203,11 +203,8 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
             "names that may not rise, beside the class that should fall",
             _settings(
                 {
-                    f"{times:g} times": {
-                        "harm_weight": 0.01 * times,
-                        "unit_harm_weight": 0.1 * times,
-                    }
-                    for times in (0.1, 0.3, 1, 3, 10)
+                    f"weight {weight:g}": {"harm_weight": weight}
+                    for weight in (0.001, 0.003, 0.01, 0.03, 0.1)
                 }
             ),
             "gate",

@@ -79,7 +79,7 @@ class CodeHashes:
                     if isinstance(base, ast.Name)
                 }
                 nodes = [_without_settings(node) for node in nodes]
-            seen[module, name] = [ast.unparse(node) for node in nodes]
+            seen[module, name] = [_plain(node) for node in nodes]
             names = {used for node in nodes for used in _names(node)} | {name}
             waiting += [(module, used) for used in names if used in source.defined]
             for used in names & source.imported.keys():
@@ -109,6 +109,25 @@ class _Bare(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
         alone = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
         return None if alone else self.generic_visit(node)
+
+
+def _plain(node: Any) -> str:
+    """A syntax tree as text, the same from every version of Python.
+
+    `ast.unparse` quotes strings in its own way in each, and `ast.dump` tells of fields that are
+    empty or that older ones don't have.
+    """
+    if isinstance(node, list):
+        return "".join(map(_plain, node))
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    told = [
+        f" {name}={_plain(value)}"
+        for name, value in ast.iter_fields(node)
+        if value != [] and (value is not None or isinstance(node, ast.Constant))
+        if name not in ("ctx", "kind", "type_comment")
+    ]
+    return f"({type(node).__name__}{''.join(told)})"
 
 
 def _without_settings(node: ast.stmt) -> ast.stmt:

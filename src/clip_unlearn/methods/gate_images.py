@@ -95,9 +95,8 @@ class GateSettings:
             for at three tenths, and what they answer at thirty times it.
         channel_margin: what `unit_margin` is, of a ResNet's heads and channels; 4 to 8.
         harm_weight: in `answer_steps`, weight of other names that come too near the best one,
-            beside that of the class, of a ResNet's heads and channels. Raising it keeps more of
-            near classes, and leaves more of the class; 0.001 to 0.1.
-        unit_harm_weight: the same where units of a ViT move; 0.01 to 1.
+            beside that of the class. Raising it keeps more of near classes, and leaves more of the
+            class; 0.001 to 0.1.
         num_layers: how many tensors of each encoder move, those with the largest mean absolute
             gradient, and no units; None moves all of the upper part, or units.
         text_steps: of the text side; 150 to 600.
@@ -138,7 +137,6 @@ class GateSettings:
     unit_learning_rate: float = 3e-3
     channel_margin: float = 8.0
     harm_weight: float = 0.01
-    unit_harm_weight: float = 0.1
     num_layers: int | None = None
     text_steps: int = 300
     text_push: float = 1.0
@@ -150,11 +148,10 @@ class GateSettings:
         """The settings of whole tensors replaced by those of what becomes the gate."""
         if room is None:
             return self
-        in_channels, in_units = room.kind is GateChannels, room.kind is GateUnits
+        in_channels = room.kind is GateChannels
         return replace(
             self,
-            margin=self.unit_margin if in_units else self.channel_margin,
-            harm_weight=self.unit_harm_weight if in_units else self.harm_weight,
+            margin=self.unit_margin if room.kind is GateUnits else self.channel_margin,
             forget_share=self.forget_share if in_channels else self.unit_forget_share,
             learning_rate=self.unit_learning_rate,
         )
