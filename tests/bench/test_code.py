@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import linecache
@@ -10,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from clip_unlearn.bench.code import CodeHashes
+from clip_unlearn.bench.code import CodeHashes, _plain
 
 METHOD = '''"""A method."""
 from {package}.shared import helper, unused
@@ -96,6 +97,18 @@ def test_wording_and_what_is_not_used_do_not_count(hashed: Hashed, change: tuple
 )
 def test_a_change_anywhere_along_the_way_counts(hashed: Hashed, change: tuple[str, str]) -> None:
     assert hashed(change) != hashed()
+
+
+def test_every_version_of_python_tells_the_same_of_code() -> None:
+    source = """def of(a, *, b=None):\n    return f"{a!r:>{b}} it's" + 'x'\n"""
+    expected = (
+        "(FunctionDef name='of' args=(arguments args=(arg arg='a') kwonlyargs=(arg arg='b')"
+        " kw_defaults=(Constant value=None)) body=(Return value=(BinOp left=(JoinedStr"
+        " values=(FormattedValue value=(Name id='a') conversion=114 format_spec=(JoinedStr"
+        " values=(Constant value='>')(FormattedValue value=(Name id='b') conversion=-1)))"
+        """(Constant value=" it's")) op=(Add) right=(Constant value='x'))))"""
+    )
+    assert _plain(ast.parse(source).body[0]) == expected
 
 
 def test_a_method_of_this_package_reaches_the_models_that_it_edits() -> None:

@@ -114,11 +114,14 @@ class _Bare(ast.NodeTransformer):
 def _plain(node: Any) -> str:
     """A syntax tree as text, the same from every version of Python.
 
-    `ast.unparse` quotes strings in its own way in each, and `ast.dump` tells of fields that are
-    empty or that older ones don't have.
+    `ast.unparse` quotes strings in its own way in each, `ast.dump` tells of fields that are empty
+    or that older ones don't have, and 3.12 ends some formats with an empty string.
     """
     if isinstance(node, list):
         return "".join(map(_plain, node))
+    if isinstance(node, ast.JoinedStr):
+        said = [v for v in node.values if not (isinstance(v, ast.Constant) and v.value == "")]
+        node = ast.JoinedStr(values=said)
     if not isinstance(node, ast.AST):
         return repr(node)
     told = [
