@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import io
 import tempfile
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from clip_unlearn.runs import write_bytes
 
 SYNTHETIC = 8
 NEIGHBOURS = 5
+LETTERS = 18  # of a line under a picture
 FORGOTTEN, KEPT, LOST, NEVER_KNOWN = "#b3261e", "#1b5e20", "#e37400", "#5f6368"
 
 
@@ -83,7 +85,8 @@ def main() -> None:
         panel.imshow(image)
         panel.axis("off")
         colour = colour_of(was, now, true, name)
-        panel.set_title(f"{was}\n→ {now}", fontsize=7, color=colour, y=-0.45)
+        lines = "\n".join((was, *textwrap.wrap(f"→ {now}", LETTERS)))
+        panel.set_title(lines, fontsize=7, color=colour, y=-0.16, va="top")
     file = io.BytesIO()
     figure.savefig(file, dpi=110, metadata={"Software": None})
     write_bytes(arguments.output, file.getvalue())
