@@ -182,6 +182,16 @@ def test_verdicts_are_counted_by_hand() -> None:
     assert line[:3] == ["fake:text alone", "2, 2", "100 [34, 100], 2 of 2"]
 
 
+def test_attacks_that_found_as_many_are_named_in_one_order() -> None:
+    names = ("swap", "probe", "retrieval", "inversion", "relearn")
+    every = [(name, "FAIL") for name in names]
+    (one,) = records([row("logit masked", "red", "FAIL", *every, ("swap", "FAIL"))])
+    assert [name for name, _ in one.found_by] == sorted(names)
+    more = row("logit masked", "blue", "FAIL", ("swap", "FAIL"))
+    (two,) = records([row("logit masked", "red", "FAIL", *every), more])
+    assert [name for name, _ in two.found_by] == ["swap", *sorted(set(names) - {"swap"})]
+
+
 def test_seeds_of_a_class_are_one_trial() -> None:
     again = [{**ROWS[0], "seed": 1, "verdict": "PASS"}, {**ROWS[0], "seed": 2}]
     _, second = records([*ROWS, *again])

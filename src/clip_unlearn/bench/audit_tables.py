@@ -35,7 +35,7 @@ class Record:
         classes: how many.
         cells: how many: a class may have several seeds.
         verdicts: classes by the verdict that most of their seeds have, the worse of equals.
-        found_by: attacks that failed, with the number of cells, most first.
+        found_by: attacks that failed, with the number of cells, most first, equals by name.
     """
 
     label: str
@@ -54,7 +54,8 @@ def records(rows: Rows) -> list[Record]:
         for row in own:
             by_class.setdefault(row["forget_class"], []).append(row["verdict"])
         verdicts = Counter(max(VERDICTS, key=each.count) for each in by_class.values())
-        found.append(Record(label, len(by_class), len(own), verdicts, tuple(attacks.most_common())))
+        most_first = sorted(attacks.items(), key=lambda one: (-one[1], one[0]))
+        found.append(Record(label, len(by_class), len(own), verdicts, tuple(most_first)))
     return found
 
 
