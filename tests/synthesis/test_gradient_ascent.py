@@ -41,6 +41,8 @@ def test_the_paper_preset_has_the_published_settings() -> None:
         blur_every=10,
         blur_sigma=0.5,
         blur_radius=2,
+        start_std=1.0,
+        contrastive=False,
         imagenet_units=True,
         check_apart=True,
         logit_scale=100.0,

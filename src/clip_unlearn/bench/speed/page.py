@@ -34,9 +34,9 @@ measured with `clip-unlearn bench speed`.
   over those of ours; in brackets the smallest and the largest of the repeats.
 - *Over bare passes*: seconds over those of the forward and backward passes alone which the work
   needs: the same shapes and counts, nothing encoded twice, gradients of the tensors that move and
-  of no others, through the quickest encoder there is where weights stand still. 1 is the limit. A
-  figure below {trusted} is marked `?`: its bare passes were not the least there are, and it is not
-  to be trusted.
+  of no others, through the quickest encoder there is where weights stand still; in float32 where
+  images are to be those that the published check accepts. 1 is the limit. A figure below {trusted}
+  is marked `?`: its bare passes were not the least there are, and it is not to be trusted.
 - *result*: 10 % or less of the class's real test pictures are still recognised, with 97 % or more
   of the accuracy on the rest of its group kept. *job*: from the loaded model and the name of the
   class to the edit; loading, measuring and saving, which all sides share, are left out.

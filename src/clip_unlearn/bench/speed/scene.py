@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, count, islice
@@ -19,7 +19,6 @@ from clip_unlearn.methods.base import Method, UnlearnRequest
 from clip_unlearn.models.architectures import build_network, build_tokenizer, model_config
 from clip_unlearn.models.clip import ClipModel, Provenance, weights_sha256
 from clip_unlearn.models.folder import preprocess_of
-from clip_unlearn.models.frozen import frozen_image_encoder
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
 from clip_unlearn.pipeline.run import HELD_OUT
 from clip_unlearn.pipeline.sources import Setting
@@ -70,11 +69,6 @@ class Scene:
     def working(self) -> ClipModel:
         """A copy all of whose weights ask for gradients, as the published code has it."""
         return replace(self.model, network=copy.deepcopy(self.model.network).requires_grad_())
-
-    @cached_property
-    def frozen(self) -> Callable[[Tensor], Tensor]:
-        """The quickest image encoder that there is for weights that do not move."""
-        return frozen_image_encoder(self.model)
 
     @cached_property
     def retain_set(self) -> RetainSet:

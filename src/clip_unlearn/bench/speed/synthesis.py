@@ -15,6 +15,7 @@ from clip_unlearn.bench.speed.scene import Scene
 from clip_unlearn.bench.speed.timing import Run, Side, Watch
 from clip_unlearn.errors import UnknownToModelError
 from clip_unlearn.methods.reference import synthesis as reference
+from clip_unlearn.models.frozen import frozen_image_encoder
 from clip_unlearn.progress import Progress
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
 from clip_unlearn.synthesis.realistic import Realistic
@@ -195,10 +196,12 @@ def live_counts(synthesizer: Ascent, reports: Sequence[Progress]) -> list[int]:
 
 def bare_ascent(scene: Scene, synthesizer: Ascent, live: Sequence[int], amount: int) -> Run:
     """The passes of an ascent with so many images in the batch, iteration by iteration."""
-    encode, size = scene.frozen, scene.model.preprocess.size
-    check_apart = isinstance(synthesizer, GradientAscent) and synthesizer.check_apart
+    dtype, check_apart = None, False
+    if isinstance(synthesizer, GradientAscent):
+        dtype, check_apart = synthesizer.dtype, synthesizer.check_apart
+    encode = frozen_image_encoder(scene.model, dtype)
     watch = Watch()
-    ascent_passes(encode, size, live, check_apart=check_apart)
+    ascent_passes(encode, scene.model.preprocess.size, live, check_apart=check_apart)
     return Run(watch.seconds, amount)
 
 
