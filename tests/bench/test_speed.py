@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -30,6 +31,7 @@ from clip_unlearn.bench.speed.result import Verdict
 from clip_unlearn.bench.speed.scene import Scene, competing
 from clip_unlearn.bench.speed.shapes import Shape
 from clip_unlearn.bench.speed.synthesis import accepted_contest, ascent_contest, live_counts
+from clip_unlearn.bench.speed.targets import TRUSTED
 from clip_unlearn.bench.speed.timing import Ratio, Run, Side, Watch, interleaved
 from clip_unlearn.data.tasks import Task
 from clip_unlearn.errors import InputError
@@ -204,6 +206,27 @@ def test_bare_passes_encode_as_many_images_and_prompts_as_the_step(scene: Scene)
 TURNING_GATE = replace(GATE, turned_images=2)
 
 
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="the processor always flushes")
+@pytest.mark.parametrize("method", ["lipschitz", "gate"])
+def test_bare_passes_take_the_smallest_numbers_for_zero_as_steps_do(
+    scene: Scene, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = TURNING_GATE if method == "gate" else lipschitz_of(scene, steps=1)
+    passes = passes_of(scene, settings, scene.request(settings, scene.noise_sets()))
+    flushed: list[bool] = []
+    grad = torch.autograd.grad
+
+    def watched(*args: Any, **keywords: Any) -> tuple[Tensor, ...]:
+        flushed.append(bool(torch.tensor(1e-39) * 1 == 0))
+        return grad(*args, **keywords)
+
+    monkeypatch.setattr(torch.autograd, "grad", watched)
+    passes.run(1)
+    assert flushed
+    assert all(flushed)
+    assert bool(torch.tensor(1e-39) * 1 > 0)
+
+
 def test_bare_passes_of_the_gate_encode_each_different_picture_and_prompt_once(
     scene: Scene,
 ) -> None:
@@ -240,6 +263,7 @@ def test_a_phase_is_a_file_of_rows_with_the_contracts_keys(
         assert (row["phase"], row["shape"], row["repeats"]) == (phase, "tiny", 2)
         assert 0 < row["ratio_low"] <= row["ratio_median"] <= row["ratio_high"]
         assert row["over_bare_passes"] > 0
+        assert row["over_bare_trusted"] is (row["over_bare_passes"] >= TRUSTED)
         assert row["peak_memory_ratio"] is None
     text = (tmp_path / f"tiny-{phase.replace('_', '-')}.json").read_text("utf-8")
     document = json.loads(text)

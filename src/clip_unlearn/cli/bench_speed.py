@@ -90,7 +90,7 @@ def speed(
         f"{row['shape']}, {row['phase']}, {row['method']}: {over_bare(row)} of the bare passes is "
         "less than they can be; do not trust it."
         for row in rows
-        if is_doubtful(row)
+        if is_doubtful(row["over_bare_passes"])
     )
     warn(
         f"{row['shape']}, {row.get('curve') or row['phase']}, {row['method']}: {target.figure} is "

@@ -33,6 +33,7 @@ from clip_unlearn.methods.snapshots import OriginalValues
 from clip_unlearn.models.clip import IMAGE_BATCH, PROMPT_BATCH, ClipModel
 from clip_unlearn.models.frozen import frozen_image_encoder, frozen_trunk, quick
 from clip_unlearn.models.layers import Side, gradients_for, updatable_layers
+from clip_unlearn.models.numerics import flushed_denormals
 from clip_unlearn.models.stages import CutEncoder, cut_image_encoder, cut_text_encoder
 from clip_unlearn.synthesis.sets import ForgetSet
 from clip_unlearn.synthesis.turning import TURNING
@@ -111,6 +112,7 @@ class LipschitzPasses:
     tokens: Tensor
     prompts: Tensor
 
+    @flushed_denormals()
     def run(self, steps: int) -> None:
         """So many steps."""
         network = self.model.network
@@ -199,6 +201,7 @@ class GatePasses:
         heldout = sum(len(s.heldout_images) or len(s.images) for s in forget_sets)
         self._heldout_views = heldout * distinct_views(HELDOUT_VIEWS)
 
+    @flushed_denormals()
     def run(self, steps: int) -> None:
         """So many rounds of the image side, then the text side; the model is as before on return.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from clip_unlearn.bench.speed.targets import is_doubtful
 from clip_unlearn.bench.speed.timing import Ratio, Run, Side
 from clip_unlearn.bench.store import Rows
 
@@ -108,6 +109,7 @@ def _row(
 ) -> dict[str, Any]:
     reference, fast = runs[contest.reference.name], runs[entry.fast.name]
     bare = runs[entry.bare.name]
+    over_bare = Ratio.of([r.each for r in fast], [r.each for r in bare]).median
     ratio, found = compared(reference, fast)
     ratios = (ratio.median, ratio.low, ratio.high) if ratio is not None else (None,) * 3
     peaks = [memory.get(side.name) for side in (contest.reference, entry.fast, entry.bare)]
@@ -117,8 +119,9 @@ def _row(
         "method": entry.method,
         "shape": shape,
         **dict(zip(RATIOS, ratios, strict=True)),
-        "over_bare_passes": Ratio.of([r.each for r in fast], [r.each for r in bare]).median,
+        "over_bare_passes": over_bare,
         "peak_memory_ratio": own / passes if own is not None and passes else None,
+        "over_bare_trusted": not is_doubtful(over_bare),
         "unit": contest.unit,
         "seconds": median(run.each for run in fast),
         "reference_seconds": median(run.each for run in reference),

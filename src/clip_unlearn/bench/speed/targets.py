@@ -17,15 +17,14 @@ def short(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
-def is_doubtful(row: Mapping[str, Any]) -> bool:
-    """Whether a row took less than its bare passes, which it can't."""
-    value = row["over_bare_passes"]
-    return value is not None and value < TRUSTED
+def is_doubtful(over_bare_passes: float | None) -> bool:
+    """Whether something took less than its bare passes, which it can't."""
+    return over_bare_passes is not None and over_bare_passes < TRUSTED
 
 
 def over_bare(row: Mapping[str, Any]) -> str:
     """A row's seconds over those of its bare passes, for a reader; `?` where not to be trusted."""
-    return short(row["over_bare_passes"]) + ("?" if is_doubtful(row) else "")
+    return short(row["over_bare_passes"]) + ("?" if is_doubtful(row["over_bare_passes"]) else "")
 
 
 @dataclass(frozen=True)
