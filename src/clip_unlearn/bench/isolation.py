@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from threading import Thread
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -53,7 +54,7 @@ def in_own_process(work: Callable[..., T], *arguments: Any, threads: int | None 
     if "forkserver" in known:
         context.set_forkserver_preload(_PRELOADED)
     try:
-        with ProcessPoolExecutor(1, context, _use_threads, (threads,)) as pool:
+        with ProcessPoolExecutor(1, context, _begin, (threads,)) as pool:
             return pool.submit(work, *arguments).result()
     except BrokenProcessPool as error:
         raise InputError(
@@ -82,6 +83,15 @@ def side_by_side(work: Callable[[Item], T], items: Iterable[Item], workers: int)
         yield from (map if workers == 1 else pool.map)(work, items)
 
 
-def _use_threads(threads: int | None) -> None:
+def _begin(threads: int | None) -> None:
     if threads is not None:
         torch.set_num_threads(threads)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End when the process that asked for the work is gone: nobody reads what comes of it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
