@@ -14,6 +14,7 @@ from clip_unlearn.progress import Progress
 from clip_unlearn.synthesis.acceptance import rescale
 from clip_unlearn.synthesis.base import synthesizers
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
+from clip_unlearn.synthesis.image_ops import IMAGENET_MEAN, IMAGENET_STD
 from clip_unlearn.synthesis.sets import ForgetSet
 
 NAMES = ("red", "green", "blue", "yellow")
@@ -118,6 +119,40 @@ def test_a_step_of_the_default_shrinks_with_the_image(
     )
     lengths = (moved - grey).flatten(1).norm(dim=1)
     torch.testing.assert_close(lengths, torch.full((2,), 25 * 0.25 * 32 / 224))
+
+
+def test_the_default_starts_near_the_mean_colour_and_the_paper_in_noise() -> None:
+    grey, noise = (
+        GradientAscent.preset(preset).start(8, 32, generator=torch.Generator().manual_seed(0))
+        for preset in ("default", "paper")
+    )
+    assert noise.std() == pytest.approx(1, rel=0.02)
+    own = (grey - torch.tensor(IMAGENET_MEAN)[:, None, None]) / torch.tensor(IMAGENET_STD)[
+        :, None, None
+    ]
+    assert own.std() == pytest.approx(0.25, rel=0.02)
+
+
+def test_a_contrastive_step_gains_more_probability_than_one_along_the_logit(
+    trained_model: Callable[[str], ClipModel],
+) -> None:
+    model = trained_model("vit")
+    embeddings = build_classifier(model, NAMES).class_embeddings
+    gained = []
+    for contrastive in (True, False):
+        settings = GradientAscent(contrastive=contrastive, step_length=0.2, blur_every=10**6)
+        images = settings.start(16, 32, generator=torch.Generator().manual_seed(0))
+        still = torch.zeros(16, 2, dtype=torch.long)
+        moved, before = settings.ascend(model, images, still, embeddings, 0, iteration=1)
+        _, after = settings.ascend(model, moved, still, embeddings, 0, iteration=1)
+        sure = [(model.logit_scale * c).log_softmax(1)[:, 0] for c in (before, after)]
+        gained.append((sure[1] - sure[0]).mean())
+    assert gained[0] > gained[1] > 0
+
+
+@pytest.mark.parametrize(("preset", "dtype"), [("default", None), ("paper", torch.float32)])
+def test_the_published_check_alone_asks_for_float32(preset: str, dtype: torch.dtype | None) -> None:
+    assert GradientAscent.preset(preset).dtype == dtype
 
 
 def test_a_cap_on_the_batch_still_makes_all_images(
