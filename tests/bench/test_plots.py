@@ -27,7 +27,7 @@ def test_the_same_summaries_give_the_same_bytes(summary: Made) -> None:
         lambda: plots.forget_against_retain([one]),
         lambda: plots.scores([one]),
         lambda: plots.by_variation({"half": one.figures}),
-        lambda: plots.by_number({"left": [(1, 0.1), (4, 0.2)]}),
+        lambda: plots.by_number({"left (%)": {"gate, at once": [(1, 0.1), (4, 0.2)]}}),
     ]
     for draw in drawn:
         first = draw()

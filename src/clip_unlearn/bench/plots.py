@@ -13,6 +13,7 @@ from clip_unlearn.bench.pooling import Pooled
 from clip_unlearn.bench.summary import Summary
 
 _LABEL_WIDTH = 40  # letters a line
+_LINES = ("-", "--")
 _X, _Y = ("robust_forget", "forget_accuracy"), "all_classes_accuracy"
 _WORDS = {
     "robust_forget": "left, robust (%)",
@@ -96,21 +97,31 @@ def by_variation(figures: Mapping[str, Mapping[str, Pooled]]) -> bytes:
     return _png(figure)
 
 
-def by_number(lines: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
-    """Figures in per cent against the number of forgotten classes.
+def by_number(panels: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]) -> bytes:
+    """Figures in per cent against the number of forgotten classes, a panel each.
 
     Args:
-        lines: points by what they show.
+        panels: of each figure, points by who and how, such as `gate, in turn`. What comes before
+            the comma has a colour, what comes after it a kind of line.
     """
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    for number, (label, points) in enumerate(lines.items()):
-        xs, ys = [x for x, _ in points], [100 * y for _, y in points]
-        axes.plot(xs, ys, marker="o", color=f"C{number}", label=label)
-    axes.set_xscale("log", base=2)
-    axes.set_xlabel("forgotten classes")
-    axes.set_ylabel("accuracy (%)")
-    _legend(axes)
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    each = figure.subplots(1, len(panels), squeeze=False)[0]
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    colours = list(dict.fromkeys(name.rpartition(", ")[0] for name in names))
+    kinds = list(dict.fromkeys(name.rpartition(", ")[2] for name in names))
+    for axes, (title, lines) in zip(each, panels.items(), strict=True):
+        for name, points in lines.items():
+            who, _, how = name.rpartition(", ")
+            xs, ys = [x for x, _ in points], [100 * y for _, y in points]
+            style, colour = _LINES[kinds.index(how) % len(_LINES)], f"C{colours.index(who)}"
+            axes.plot(xs, ys, marker="o", linestyle=style, color=colour, label=name)
+        ticks = sorted({x for points in lines.values() for x, _ in points})
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, list(map(str, ticks)))
+        axes.minorticks_off()
+        axes.set_xlabel("forgotten classes")
+        axes.set_ylabel(title)
+    _legend(each[-1])
     return _png(figure)
 
 

@@ -134,7 +134,7 @@ class _Page:
     def quality(self, folder: Path) -> None:
         rows = [row for row in read_rows(folder) if row.get("split", "test") == "test"]
         for model, own in by_model(self._summaries(folder, rows)):
-            self.parts.append(f"## {model}, {folder.name} classes, test pictures\n")
+            self.parts.append(f"## {model}, {_what(folder)}, test pictures\n")
             prefix = f"{folder.name}-{model_slug(model)}"
             first, *others = tables(own)
             self.parts.append(f"### {first.title}\n\n{markdown(first)}")
@@ -154,13 +154,14 @@ class _Page:
         rows = read_rows(folder)
         pictures = _pictures(rows)
         for model, own in by_model(self._summaries(folder, rows)):
-            title = f"Ablation of {folder.name}, {model}, tuning classes, {pictures}"
+            words = folder.name.replace("-", " ")
+            title = f"Ablation of {words}, {model}, tuning classes, {pictures}"
             self.parts.append(f"## {title}\n")
             self.parts.append(markdown(tables(own)[0]))
             name = f"ablation-{folder.name}-{model_slug(model)}.png"
             plot = plots.by_variation({one.label: one.figures for one in own})
             write_bytes(self._images / name, plot)
-            self._picture(name, f"ablation of {folder.name}")
+            self._picture(name, f"ablation of {words}")
 
     def many(self, folder: Path) -> None:
         rows = read_rows(folder)
@@ -182,6 +183,12 @@ class _Page:
     def _picture(self, name: str, words: str) -> None:
         place = Path(os.path.relpath(self._images / name, self._output.parent))
         self.parts.append(f"![{words}]({place.as_posix()})\n")
+
+
+def _what(folder: Path) -> str:
+    """What cells are about, by their folder's name: a list of classes, or words of their own."""
+    words = folder.name.replace("-", " ")
+    return words if " " in words else f"{words} classes"
 
 
 def _pictures(rows: Rows) -> str:
@@ -225,15 +232,22 @@ def many_table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def many_lines(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[int, float]]]:
-    """Robust accuracy on what was forgotten, and on the rest of the group, by number of classes."""
-    lines: dict[str, list[tuple[int, float]]] = {}
+def many_lines(
+    rows: Sequence[Mapping[str, Any]],
+) -> dict[str, dict[str, list[tuple[int, float]]]]:
+    """What is left of the forgotten classes and kept of all others, each by number of classes."""
+    lines: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    whole = "all_classes_accuracy"
     for row in sorted(rows, key=lambda row: row["num_classes"]):
-        for figure, word in (("robust_forget", "left, robust"), ("retain_accuracy", "group")):
-            if row[figure] is not None:
-                mode = row["mode"].replace("_", " ")
-                line = lines.setdefault(f"{_named(row)}, {mode}: {word}", [])
-                line.append((row["num_classes"], row[figure]))
+        name = f"{_named(row)}, {row['mode'].replace('_', ' ')}"
+        figures = {
+            "left, robust (%)": row["robust_forget"],
+            "kept of all classes (%)": _ratio(row[whole], row["before"][whole]),
+        }
+        for figure, value in figures.items():
+            if value is not None:
+                points = lines.setdefault(figure, {}).setdefault(name, [])
+                points.append((row["num_classes"], value))
     return lines
 
 
