@@ -115,11 +115,7 @@ def by_number(panels: Mapping[str, Mapping[str, Sequence[tuple[int, float]]]]) -
             xs, ys = [x for x, _ in points], [100 * y for _, y in points]
             style, colour = _LINES[kinds.index(how) % len(_LINES)], f"C{colours.index(who)}"
             axes.plot(xs, ys, marker="o", linestyle=style, color=colour, label=name)
-        ticks = sorted({x for points in lines.values() for x, _ in points})
-        axes.set_xscale("log")
-        axes.set_xticks(ticks, list(map(str, ticks)))
-        axes.minorticks_off()
-        axes.set_xlabel("forgotten classes")
+        _number_axis(axes, lines, "forgotten classes")
         axes.set_ylabel(title)
     _legend(each[-1])
     return _png(figure)
@@ -138,15 +134,20 @@ def seconds_by_number(lines: Mapping[str, Sequence[tuple[int, float]]], label: s
         style = "--" if name.endswith("bare passes") else "-"
         xs, ys = zip(*points, strict=True)
         axes.plot(xs, ys, marker="o", linestyle=style, color=f"C{number}", label=name)
-    axes.set_xscale("log")
     axes.set_yscale("log")
-    ticks = sorted({x for points in lines.values() for x, _ in points})
-    axes.set_xticks(ticks, list(map(str, ticks)))
-    axes.minorticks_off()
-    axes.set_xlabel(label)
+    _number_axis(axes, lines, label)
     axes.set_ylabel("seconds")
     _legend(axes)
     return _png(figure)
+
+
+def _number_axis(axes: Axes, lines: Mapping[str, Sequence[tuple[int, float]]], label: str) -> None:
+    """A logarithmic axis of a number, with the values that it takes and no others."""
+    ticks = sorted({x for points in lines.values() for x, _ in points})
+    axes.set_xscale("log")
+    axes.set_xticks(ticks, list(map(str, ticks)))
+    axes.minorticks_off()
+    axes.set_xlabel(label)
 
 
 def _point(axes: Axes, x: Pooled, y: Pooled, label: str, number: int) -> None:

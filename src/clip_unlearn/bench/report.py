@@ -146,7 +146,7 @@ class _Page:
         rows = read_rows(folder)
         self.warnings += [f"{folder.name}: {line}" for line in _mixed(rows, "audit")]
         for model, own in groupby(rows, _model):
-            self.parts.append(f"## Audit of {model}: {folder.name.replace('-', ' ')}\n")
+            self.parts.append(f"## Audit of {model}: {_words(folder)}\n")
             tables_of = audit_tables(list(own))
             self.parts += [f"### {table.title}\n\n{markdown(table)}" for table in tables_of]
 
@@ -154,14 +154,13 @@ class _Page:
         rows = read_rows(folder)
         pictures = _pictures(rows)
         for model, own in by_model(self._summaries(folder, rows)):
-            words = folder.name.replace("-", " ")
-            title = f"Ablation of {words}, {model}, tuning classes, {pictures}"
+            title = f"Ablation of {_words(folder)}, {model}, tuning classes, {pictures}"
             self.parts.append(f"## {title}\n")
             self.parts.append(markdown(tables(own)[0]))
             name = f"ablation-{folder.name}-{model_slug(model)}.png"
             plot = plots.by_variation({one.label: one.figures for one in own})
             write_bytes(self._images / name, plot)
-            self._picture(name, f"ablation of {words}")
+            self._picture(name, f"ablation of {_words(folder)}")
 
     def many(self, folder: Path) -> None:
         rows = read_rows(folder)
@@ -185,9 +184,14 @@ class _Page:
         self.parts.append(f"![{words}]({place.as_posix()})\n")
 
 
+def _words(folder: Path) -> str:
+    """A folder's name for a reader."""
+    return folder.name.replace("-", " ")
+
+
 def _what(folder: Path) -> str:
     """What cells are about, by their folder's name: a list of classes, or words of their own."""
-    words = folder.name.replace("-", " ")
+    words = _words(folder)
     return words if " " in words else f"{words} classes"
 
 
