@@ -24,6 +24,7 @@ from clip_unlearn.audit.prototypes import Prototypes
 from clip_unlearn.audit.relearn import Relearn
 from clip_unlearn.audit.residual import Residual, to_bfloat16, to_int8
 from clip_unlearn.audit.retrieval import Retrieval
+from clip_unlearn.audit.rules import WORDS_SPREAD
 from clip_unlearn.audit.soft_prompt import Slot, SoftPrompt
 from clip_unlearn.models.clip import ClipModel, text_features
 
@@ -207,6 +208,17 @@ def test_the_task_s_own_template_and_capitals_are_no_paraphrase(
         assert rows[variant].figures["unlearned"] == zero_shot(context)
     assert rows["synonyms"].details["words"] == {"red": ["scarlet"]}
     assert "without an oracle" in rows["hypernym"].doubt
+
+
+def test_other_words_find_classes_that_were_never_seen_less_evenly(
+    model: ClipModel, oracle: ClipModel, make_context: MakeContext
+) -> None:
+    context = make_context(oracle=oracle)
+    rows = by_variant(Paraphrase().run(context))
+    for variant in ("synonyms", "hypernym"):
+        excess = rows[variant].excess
+        assert excess is not None
+        assert excess.high - excess.low > 4 * WORDS_SPREAD
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,20 @@ def test_what_two_models_differ_by_in_classes_never_seen_is_no_trace(
     assert row.p_value > 0.05 > 0.001 > other.p_value
 
 
+def test_classes_can_be_taken_to_differ_by_a_least_spread(
+    oracle: ClipModel, make_context: MakeContext
+) -> None:
+    context = make_context(oracle=oracle)
+    ask = right(context, original=KNOWN, unlearned={"red": 6}, oracle={})
+    p_values = [
+        compare(context, Swap(), "by hand", ask, spread=spread)[0].p_value
+        for spread in (0.0, 0.01, 0.4)
+    ]
+    assert p_values[0] == p_values[1] is not None  # controls differ by more than that
+    assert p_values[2] is not None
+    assert p_values[2] > 0.05 > 0.001 > p_values[1]
+
+
 def test_an_attack_that_finds_no_more_in_the_original_has_no_power(
     make_context: MakeContext,
 ) -> None:

@@ -34,6 +34,7 @@ def compare(
     finds: bool = True,
     pooled: bool = False,
     without: Ask | None = None,
+    spread: float = 0.0,
     doubt: str = "",
     details: Mapping[str, Any] = _NOTHING,
 ) -> list[AttackRow]:
@@ -57,13 +58,15 @@ def compare(
         without: the same without the attack: what the attack *adds* to the class, beyond what it
             adds to the zero line, then counts as well. Classes that were never seen differ less in
             that than in how well they are known.
+        spread: the least standard deviation between classes that were never seen.
         doubt: a reason of the attack's own not to trust it.
         details: more to report; read once `ask` is through.
     """
     controls = context.controls if len(context.controls) > 1 else ()  # of one nothing can be said
     named = controls if len(controls) >= MIN_CONTROLS or not context.invented else context.invented
     zeros = {"controls": controls, "names": named, "none": ()}[zero_line]
-    spread = NAMES_SPREAD if zeros and zeros[0].kind == "invented" else 0.0
+    if zeros and zeros[0].kind == "invented":
+        spread = max(spread, NAMES_SPREAD)
     forgotten = tuple(subject for subject in context.forgotten if subject.rows)
 
     def asked(suspect: Suspect, ask: Ask = ask) -> _Asked:

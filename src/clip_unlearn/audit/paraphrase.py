@@ -12,6 +12,7 @@ from clip_unlearn.audit.asking import recognised
 from clip_unlearn.audit.base import AttackRow, attacks
 from clip_unlearn.audit.compare import compare
 from clip_unlearn.audit.context import AuditContext, Subject, Suspect
+from clip_unlearn.audit.rules import WORDS_SPREAD
 from clip_unlearn.audit.statistics import Outcomes
 from clip_unlearn.models.clip import text_features
 
@@ -45,12 +46,16 @@ class Paraphrase:
         rows = self._row(context, "templates", lambda s: [s.name], self.templates)
         rows += self._row(context, "plural", lambda s: [plural(s.name)], own)
         rows += self._row(context, "upper case", lambda s: [s.name.upper()], own)
-        rows += self._row(context, "synonyms", lambda s: context.words.get(s.name, ()), own)
+        rows += self._row(
+            context, "synonyms", lambda s: context.words.get(s.name, ()), own, spread=WORDS_SPREAD
+        )
         # a hypernym is right of other classes too: only a model that never saw this one can tell
         doubt = (
             "" if context.oracle else "What a hypernym may find can't be told without an oracle."
         )
-        return rows + self._row(context, "hypernym", lambda s: [hypernym(s)], own, doubt=doubt)
+        return rows + self._row(
+            context, "hypernym", lambda s: [hypernym(s)], own, spread=WORDS_SPREAD, doubt=doubt
+        )
 
     def _row(
         self,
@@ -59,6 +64,7 @@ class Paraphrase:
         phrases: Phrases,
         templates: Sequence[str],
         *,
+        spread: float = 0.0,
         doubt: str = "",
     ) -> list[AttackRow]:
         def found(suspect: Suspect, subject: Subject) -> dict[str, float]:
@@ -72,7 +78,16 @@ class Paraphrase:
             return {s.name: found(suspect, s) for s in subjects}
 
         said = {"words": {s.name: list(phrases(s)) for s in context.forgotten}}
-        return compare(context, self, variant, ask, zero_line="names", doubt=doubt, details=said)
+        return compare(
+            context,
+            self,
+            variant,
+            ask,
+            zero_line="names",
+            spread=spread,
+            doubt=doubt,
+            details=said,
+        )
 
 
 def plural(name: str) -> str:
