@@ -52,6 +52,6 @@ def answering_loss(
     directions = torch.stack([gate.direction for gate in gates])
     left = (features @ directions.T - reference + first.margin).clamp_min(0).square().sum(1)
     inside = ((original @ directions.T).amax(1, keepdim=True) - best > -first.margin)[:, 0]
-    in_logits = (after - before).square().mean(1)
-    strayed = (features - original).square().sum(1) + logit_weight * in_logits
+    moved = features - original
+    strayed = moved.square().sum(1) + logit_weight * (moved @ names.T).square().mean(1)
     return (left + harm_weight * risen).where(inside, strayed).mean()

@@ -73,12 +73,7 @@ class GateChannels:
         block, pool = encoder.last, encoder.head
         assert isinstance(block, Bottleneck) and isinstance(pool, AttentionPool2d)
         kept = classes[0][1].values
-
-        def outputs() -> Iterator[Tensor]:
-            for part in kept.split(CHUNK):
-                yield bottleneck_output(block, part).flatten(2)
-
-        rows = silence_channels(block, pool, outputs, each * len(classes))
+        rows = silence_channels(block, pool, kept, each * len(classes))
         inputs = _inputs(block, kept).flatten(2)
         centre = inputs.mean((0, 2))
         spread = inputs.std((0, 2))
@@ -195,23 +190,19 @@ def _split(block: Bottleneck, activations: Tensor) -> Sequence[Tensor]:
 
 @torch.no_grad()
 def silence_channels(
-    block: Bottleneck,
-    pool: AttentionPool2d,
-    outputs: Callable[[], Iterator[Tensor]],
-    count: int,
+    block: Bottleneck, pool: AttentionPool2d, activations: Tensor, count: int
 ) -> Tensor:
-    """The channels whose answers vary least; the pool keeps the mean of theirs.
+    """The channels whose answers vary least over `(N, C, H, W)`; the pool keeps the mean of theirs.
 
     As of `gate_units`, those of large weights are left alone, and those on which the gate of an
     earlier request rests.
-
-    Args:
-        block: the last one, below the pool.
-        pool: it hears no more of these channels.
-        outputs: gives what leaves the block in parts `(B, C, P)`; see `moments`.
-        count: how many channels.
     """
-    mean, squares = moments(outputs)
+
+    def answers() -> Iterator[Tensor]:
+        for part in activations.split(CHUNK):
+            yield bottleneck_output(block, part).flatten(2)
+
+    mean, squares = moments(answers)
     strength = (pool.c_proj.weight @ pool.v_proj.weight).norm(dim=0)
     size = _folded(block.conv3, block.bn3).norm(dim=1)
     if block.downsample is not None:

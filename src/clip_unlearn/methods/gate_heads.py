@@ -5,10 +5,6 @@ activations, and what a head decides is which of two constants it adds: a sigmoi
 function of the last activations. Trained pools make nothing of it. How far a class leads is a
 linear function of the same activations, but for their norm, so that such a gate sees what the
 class's prompt sees; a channel (`gate_channels`) sees it through one more layer.
-
-A sigmoid of one direction is a coarse gate: how far a class leads depends on who else is near. So
-each group of a class's heads that can answer in every direction of the features looks in one of its
-own, and a picture is moved by what all of them make of it.
 """
 
 from __future__ import annotations
@@ -25,7 +21,7 @@ from torch.nn import functional as F
 
 from clip_unlearn.methods.activations import CHUNK
 from clip_unlearn.methods.gate_channels import looked_at, shut_channels, silence_channels
-from clip_unlearn.methods.gate_units import SPREAD, Examples, sought
+from clip_unlearn.methods.gate_units import Examples, sought
 from clip_unlearn.models.blocks import attend_once, bottleneck_output
 from clip_unlearn.models.stages import CutEncoder
 
@@ -37,16 +33,16 @@ REACH = 120.0  # at which their answers are, over the number of heads
 
 @dataclass(frozen=True)
 class GateHeads:
-    """Heads of an attention pool that become a gate: those of a group open together.
+    """Heads of an attention pool that become a gate: those of a class open together.
 
     Attributes:
         block: open_clip's bottleneck below the pool.
         pool: its heads at `rows` choose the same of every picture until `merge`.
         channel: `(1,)`, the channel of the block that tells the pool's two tokens apart.
-        rows: `(H,)`, which heads they are, those of each class together, and of each group of it.
-        weight: `(G, C)`, what each group looks for in standardised activations, over `PACE`.
-        bias: `(G,)`, when it opens, over `PACE`.
-        answer: `(H, E / heads)`, what they add to the pool's values, over its own rate.
+        rows: `(K * each,)`, which heads they are, those of each class together.
+        weight: `(K, C)`, what they look for in standardised activations, over `PACE`.
+        bias: `(K,)`, when they open, over `PACE`.
+        answer: `(K * each, E / heads)`, what they add to the pool's values, over its own rate.
         centre: `(C,)`, mean of the activations over pictures to keep.
         scale: `(C,)`, one over their standard deviation; 0 of `channel`.
     """
@@ -79,20 +75,19 @@ class GateHeads:
             encoder: a ResNet's, cut in its last block; see `heads_for`.
             classes: of each class, its own activations `(N, C, 1, 1)`, and those to keep, the same
                 for all, with how far its gate opens on them.
-            each: heads a class; those that make no group more are left alone.
+            each: heads a class.
             generator: on the CPU.
         """
         block, pool = encoder.last, encoder.head
         assert isinstance(block, Bottleneck) and isinstance(pool, AttentionPool2d)
         kept = classes[0][1].values
+        channel = silence_channels(block, pool, kept, 1)
         with torch.no_grad():
             outputs = _outputs(block, kept)
-            channel = silence_channels(block, pool, lambda: iter([outputs[..., None]]), 1)
             centre, spread = outputs.mean(0), outputs.std(0)
             scale = 1 / spread.clamp_min(FAINTEST * spread.mean()).clamp_min(1e-6)
             scale[channel] = 0
-            groups = _groups(pool, each)
-            rows = _silence(pool, outputs, each // groups * groups * len(classes))
+            rows = _silence(pool, outputs, each * len(classes))
             into = pool.c_proj.weight @ pool.v_proj.weight  # nothing comes of `channel` any more
             into = into / ((outputs - centre) @ into.T).std(0).clamp_min(1e-6)[:, None]
 
@@ -100,8 +95,7 @@ class GateHeads:
             found: Tensor = (_outputs(block, activations) - centre) @ into.T
             return found
 
-        varied = SPREAD if groups > 1 else 0.0
-        weight, bias = sought(classes, see, groups, generator, varied=varied)
+        weight, bias = sought(classes, see, 1, generator, varied=0.0)
         weight = (weight @ into).where(scale > 0, 0) / scale.where(scale > 0, 1) / PACE
         bias = bias / PACE
         answer = weight.new_zeros(len(rows), pool.v_proj.out_features // pool.num_heads)
@@ -186,7 +180,7 @@ class GateHeads:
 def heads_for(encoder: CutEncoder, num_classes: int, wanted: int) -> int:
     """How many heads each of so many classes can have; 0 without room, or with several places.
 
-    A class's heads together must answer in every direction of the features. Those that are a gate
+    A class's heads together must reach every direction of the features. Those that are a gate
     already stay one.
 
     Args:
@@ -197,15 +191,9 @@ def heads_for(encoder: CutEncoder, num_classes: int, wanted: int) -> int:
     pool = encoder.head
     if not isinstance(pool, AttentionPool2d) or len(pool.positional_embedding) != 2:
         return 0
-    found = min(wanted, int(_free(pool).sum()) // num_classes)
-    return found if _groups(pool, found) else 0
-
-
-def _groups(pool: AttentionPool2d, count: int) -> int:
-    """How many groups so many heads make that can each answer in every direction of features."""
     width = pool.v_proj.out_features // pool.num_heads
-    needed: int = -(-pool.c_proj.out_features // width)
-    return count // needed
+    found = min(wanted, int(_free(pool).sum()) // num_classes)
+    return found if found * width >= pool.c_proj.out_features else 0
 
 
 def _free(pool: AttentionPool2d) -> Tensor:

@@ -83,11 +83,8 @@ class GateSettings:
             tensors: of the text, and of a ViT if its features are of one token; 4 to 16. With 0, or
             more classes than there is room for, whole tensors move.
         heads: heads of a ResNet's attention pool, for each class, that become the gate where the
-            pool has a single place; 2 to 12. Those that can together answer in every direction of
-            the features (two of the embedded ResNet's) look in a direction of their own. Raising it
-            forgets more surely and keeps less of near classes. With 0, several places, or more
-            classes than there is room for, `channels` do, which forget less surely and keep less
-            of near classes.
+            pool has a single place; 2 to 6. With 0, several places, or more classes than there is
+            room for, `channels` do, which forget less surely and keep less of near classes.
         channels: channels of a ResNet's last block, for each class, that become the gate without
             `heads`; 8 to 16. With 0 its attention pool moves, which forgets less surely, keeps less
             of all others, and costs several times as much.
@@ -199,7 +196,6 @@ def forget_in_images(
         room = room_in(settings, model, encoder, request.forget_classes)
     settings = settings.for_room(room)
     directions = known.class_embeddings.to(model.device)
-    together = directions.T @ directions / len(directions)  # their mean square, of any difference
     lesson = _lesson(settings, model, encoder, request, known, room, generator, on_progress)
     learner, inputs, targets = lesson.learner, lesson.inputs, lesson.targets
     num_forget = round(settings.batch_size * settings.forget_share)
@@ -221,7 +217,7 @@ def forget_in_images(
     def loss() -> Tensor:
         features, rows = shown()
         error = features - torch.cat([of[r] for of, r in zip(targets, rows, strict=True)])
-        in_logits = ((error @ together) * error).sum(1)
+        in_logits = (error @ directions.T).square().mean(1)
         return (error.square().sum(1) + settings.logit_weight * in_logits).mean()
 
     def answers_loss() -> Tensor:
