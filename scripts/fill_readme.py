@@ -1,6 +1,6 @@
 """Put a table of a result file into its place in the README.
 
-    python scripts/fill_readme.py "methods side by side" results/quality/protocol.md
+    python scripts/fill_readme.py "methods side by side" results/quality/protocol/summary.md
 
 A place is a pair of comments, `<!-- table: NAME -->` and `<!-- /table -->`; what is between them is
 replaced. A test compares the two.

@@ -30,7 +30,7 @@ def forget(
         typer.Option(metavar="NAME", help="See: clip-unlearn methods. [default: the best one]"),
     ] = None,
     preset: Annotated[
-        str, typer.Option(metavar="NAME", help="Of the method: default, paper.")
+        str, typer.Option(metavar="NAME", help="Of the method; see: clip-unlearn methods.")
     ] = "default",
     synthesizer: options.Synthesizer = None,
     classes: options.Classes = None,

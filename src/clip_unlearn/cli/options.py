@@ -41,8 +41,8 @@ Classes = Annotated[
     typer.Option(
         metavar="TASK",
         help="The task: a group of the benchmark, a text file with a class a line, a folder with a "
-        "subfolder a class, or imagenet. [default: the group of the class for embedded models, "
-        "else imagenet]",
+        "subfolder a class, or imagenet. [default: the group of the class for embedded models "
+        "and what was made of them, else imagenet]",
     ),
 ]
 NewClass = Annotated[
