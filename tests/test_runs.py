@@ -212,6 +212,41 @@ def test_a_name_that_no_file_system_takes_is_said_and_one_of_255_bytes_is_taken(
     assert names_in(tmp_path) == ["x" * 255]
 
 
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "file").symlink_to(tmp_path / "elsewhere")
+    write_bytes(tmp_path / "file", b"data")
+    assert (tmp_path / "elsewhere").read_bytes() == b"data"
+    (tmp_path / "out").symlink_to(tmp_path / "folder")
+    check_output(tmp_path / "out", overwrite=False)
+    for data in (b"old", b"new"):
+        with atomic_folder(tmp_path / "out", overwrite=True) as temporary:
+            (temporary / "file").write_bytes(data)
+        assert (tmp_path / "folder" / "file").read_bytes() == data
+    assert names_in(tmp_path) == ["elsewhere", "file", "folder", "out"]
+    assert (tmp_path / "file").is_symlink()
+    assert (tmp_path / "out").is_symlink()
+
+
+def test_what_is_no_plain_file_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    for name in ("pipe", "round"):
+        with pytest.raises(InputError, match=r"no plain file|leads nowhere"):
+            write_bytes(tmp_path / name, b"data")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_what_another_job_has_put_there_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match="Can't write"),
+        atomic_folder(tmp_path / "out") as temporary,
+    ):
+        (temporary / "file").write_bytes(b"second")
+        write_bytes(tmp_path / "out" / "file", b"first")
+    assert (tmp_path / "out" / "file").read_bytes() == b"first"
+    assert names_in(tmp_path) == ["out"]
+
+
 @pytest.mark.parametrize("mode", [0o500, 0o000])
 def test_no_permission_is_said_before_any_work(tmp_path: Path, mode: int) -> None:
     program = (

@@ -11,7 +11,7 @@ class Progress:
     """One report.
 
     Attributes:
-        phase: `synthesis`, `forgetting` or `evaluation`.
+        phase: `synthesis`, `forgetting`, `evaluation`, `audit` or `bench`.
         step: steps done.
         steps: the most there can be.
         stage: what the phase is at, in a word or two.

@@ -18,11 +18,42 @@ log = logging.getLogger(__name__)
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+    """Make names in a folder last; where a system can't, what is in place stays in place."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        log.debug("Could not sync %s: %s", folder, error)
+        return
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        log.debug("Could not sync %s: %s", folder, error)
     finally:
         os.close(descriptor)
+
+
+def refuse_no_file(path: Path, *, flag: str = "--output") -> Path:
+    """Where a file of that path is to go, links followed.
+
+    Args:
+        path: the file to make.
+        flag: what the user gave it with.
+
+    Raises:
+        InputError: if something is there that is no plain file, such as a folder or a device.
+    """
+    try:
+        found = path.resolve()
+        if not found.name or (found.exists() and not found.is_file()):
+            raise InputError(f"Can't write {path}: it is no plain file. Choose another {flag}.")
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"Can't write {path}: {_said(error)}. Choose another {flag}.") from error
+    return found
+
+
+def _said(error: OSError | RuntimeError) -> str:
+    """What went wrong; a link to itself is a RuntimeError."""
+    return getattr(error, "strerror", None) or "it is a link that leads nowhere"
 
 
 @contextlib.contextmanager
@@ -34,8 +65,10 @@ def atomic_file(path: Path, *, flag: str = "--output") -> Iterator[Path]:
         flag: what the user gave it with.
 
     Raises:
-        InputError: if the folder can't be written, or the disk is full.
+        InputError: if the folder can't be written, the disk is full, or there is something that is
+            no plain file.
     """
+    path = refuse_no_file(path, flag=flag)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", dir=path.parent)
@@ -82,6 +115,7 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         InputError: if `path` exists and `overwrite` is off, or can't be written.
     """
     check_output(path, overwrite=overwrite)
+    path = path.resolve()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name[:80]}.", dir=path.parent))
@@ -98,7 +132,10 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             if file.is_file():
                 with file.open("rb+") as handle:
                     os.fsync(handle.fileno())
-        if path.exists():
+            else:
+                _sync_folder(file)
+        _sync_folder(temporary)
+        if overwrite and path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name[:80]}.old.", dir=path.parent))
             try:
                 path.replace(old / path.name)
@@ -112,7 +149,7 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             if old.exists():
                 log.warning("Could not remove what was in %s before: %s is left.", path, old)
         else:
-            temporary.replace(path)
+            temporary.replace(path)  # fails if another job has filled it meanwhile
         _sync_folder(path.parent)
     except OSError as error:
         raise InputError(
@@ -142,9 +179,9 @@ def check_output(path: Path, *, overwrite: bool) -> None:
                 f"Output {path} can't be replaced: it is a mount point, or the folder that you are "
                 "in. Give a folder in it with --output."
             )
-        parent = next(p for p in path.absolute().parents if p.exists())
-    except OSError as error:
-        raise InputError(f"Can't use {path}: {error.strerror}. Choose another --output.") from error
+        parent = next((p for p in path.resolve().parents if p.exists()), path)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"Can't use {path}: {_said(error)}. Choose another --output.") from error
     if not parent.is_dir():
         raise InputError(f"Can't write {path}: {parent} is a file. Choose another --output.")
     if not os.access(parent, os.W_OK | os.X_OK):

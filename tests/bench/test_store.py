@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from clip_unlearn.bench.store import kept_answers, model_slug, read_after, write_after
+from clip_unlearn.bench.store import (
+    kept_answers,
+    model_slug,
+    read_after,
+    read_row,
+    read_rows,
+    write_after,
+)
+from clip_unlearn.errors import InputError
 from clip_unlearn.evaluation.figures import Answer
 
 BEFORE = (
@@ -39,3 +47,21 @@ def test_answers_are_asked_for_once_until_what_they_rest_on_changes(tmp_path: Pa
 
 def test_a_model_in_a_folder_is_named_by_its_last_part() -> None:
     assert model_slug("runs/My model") == "my-model"
+
+
+def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path) -> None:
+    cell = tmp_path / "cells" / "one.json"
+    cell.parent.mkdir()
+    cell.write_text('{"method": "ga')
+    for read, given in ((read_row, cell), (read_rows, tmp_path)):
+        with pytest.raises(InputError, match=r"Can't read .*one\.json: .*Delete it"):
+            read(given)
+    cell.write_text("[1]")
+    with pytest.raises(InputError, match="holds no object"):
+        read_row(cell)
+    packed = cell.with_suffix(".answers.json.gz")
+    write_after(cell, "key", BEFORE, BEFORE)
+    for damaged in (packed.read_bytes()[:-9], b"nothing packed"):
+        packed.write_bytes(damaged)
+        with pytest.raises(InputError, match="Delete it"):
+            read_after(cell, "key", BEFORE)

@@ -53,6 +53,9 @@ def test_the_help_of_every_verb_under_bench_has_an_example(verb: str) -> None:
         (["speed", "--phase", "forgeting"], "Did you mean: forgetting_step"),
         (["speed", "--curve", "thread"], "Did you mean: threads"),
         (["report", "--results", "nowhere"], "There are no results in nowhere"),
+        (["report", "--output", "."], "Can't write .: it is no plain file."),
+        (["quality", "--oracle", "nowhere"], "There is no folder nowhere."),
+        (["many", "--model", "a/x", "--model", "b/x"], "would be in one file"),
     ],
 )
 def test_bad_input_is_one_line_with_the_next_step(arguments: list[str], line: str) -> None:

@@ -8,7 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 import clip_unlearn
+from clip_unlearn.audit.catalog import attacks
 from clip_unlearn.bench.ablation import ABLATIONS
+from clip_unlearn.bench.fakes import KINDS
+from clip_unlearn.bench.tuning import read_trials
 from clip_unlearn.cli.app import app
 
 VERBS = ("forget", "synthesize", "evaluate", "audit", "classes", "models", "methods")
@@ -40,6 +43,20 @@ def test_the_help_of_ablation_names_every_one_of_them() -> None:
     of_lipschitz, _, of_gate = help_text.partition("of gate: ")
     listed = of_lipschitz.partition("Of lipschitz: ")[2] + of_gate.partition(".")[0]
     assert set(re.findall(r"[a-z]+", listed)) == set(ABLATIONS)
+
+
+@pytest.mark.parametrize(
+    ("verb", "names"),
+    [
+        (["audit"], [entry.name for entry in attacks]),
+        (["bench", "audit"], [*KINDS, *(entry.name for entry in attacks)]),
+        (["bench", "tuning"], list(read_trials())),
+    ],
+    ids=" ".join,
+)
+def test_help_that_a_message_points_to_lists_the_names(verb: list[str], names: list[str]) -> None:
+    text = "".join(CliRunner().invoke(app, [*verb, "--help"]).output.split())  # lines break names
+    assert [name for name in names if name.replace(" ", "") not in text] == []
 
 
 def test_help_and_version_answer_before_torch_is_imported() -> None:

@@ -140,7 +140,9 @@ def test_hub_model_is_read_from_what_open_clip_fetched(
     assert model.provenance.forgotten == ("tiger",)
     assert weights_sha256(model.network) == weights_sha256(original.network)
     (snapshot / "clip_unlearn.json").unlink()
-    assert load_model("hf-hub:someone/tiny").provenance.root == "hf-hub:someone/tiny"
+    without = load_model("hf-hub:someone/tiny")
+    assert without.provenance.root == "hf-hub:someone/tiny"
+    assert "forgotten anything is not known" in without.warnings[0]
     with pytest.raises(InputError, match="Can't get hf-hub:someone/other"):
         load_model("hf-hub:someone/other")
 

@@ -55,7 +55,9 @@ def test_the_swap_needs_the_original(
 ) -> None:
     without = measured(done.output, "red")
     assert without.evaluation.image_side_accuracy is None
-    assert without.warnings[-1].startswith("image_side_accuracy needs the model")
+    assert without.evaluation.neighbour_accuracy is None  # by a text that was moved
+    assert without.evaluation.neighbours == ()
+    assert without.warnings[-1].startswith("image_side_accuracy and neighbour_accuracy need the")
     with_it = measured(done.output, "red", original=colour_files.model)
     assert with_it.evaluation.image_side_accuracy == done.after.image_side_accuracy is not None
 

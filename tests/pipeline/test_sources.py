@@ -36,7 +36,6 @@ def test_a_folder_is_embedded_if_its_record_says_so(tmp_path: Path, prefix: str)
 def test_a_checkpoint_is_not_embedded_and_a_hub_model_only_tells_once_loaded() -> None:
     assert is_embedded(ForgetJob("tench", model="RN50", checkpoint="rn50.pt")) is False
     assert is_embedded(ForgetJob("tench", checkpoint="rn50.pt")) is False
-    assert is_embedded(ForgetJob("tench", model="x" * 5000)) is False
     hub = ForgetJob("tench", model="hf-hub:someone/something")
     assert is_embedded(hub) is None
     assert early_setting(hub) is None
@@ -83,6 +82,12 @@ def test_pictures_of_ones_own_are_taken_and_what_does_not_fit_is_named(
     assert "'blue'" in strange
     with pytest.raises(InputError, match="missing-folder"):
         find_setting(dataclasses.replace(job, images="missing-folder"), embedded=False)
+
+
+@pytest.mark.parametrize("name", ["emoji-resnt", "local-dir:nowhere", "x" * 5000])
+def test_a_slip_in_the_model_is_not_laid_on_the_class(name: str) -> None:
+    with pytest.raises((UnknownNameError, InputError), match=r"Unknown model|no model folder"):
+        is_embedded(Job(("rocket",), model=name))
 
 
 def test_unknown_classes_are_found_before_torch_is_loaded(tmp_path: Path) -> None:

@@ -56,6 +56,10 @@ def find_oracle(name: str | None, model: ClipModel, *, device: str) -> Oracle | 
             return None
         name = own
     folder = embedded_folder(name) if name in EMBEDDED else Path(name.removeprefix("local-dir:"))
+    if not folder.is_dir():
+        raise InputError(
+            f"There is no folder {folder}. Give an embedded oracle, or a folder, with --oracle."
+        )
     never_seen = read_record(folder).get("never_seen")
     if not never_seen:
         raise InputError(

@@ -119,6 +119,11 @@ def write_report(results: Path, output: Path, images: Path) -> tuple[str, ...]:
     return tuple(page.warnings)
 
 
+def has_results(results: Path) -> bool:
+    """Whether a folder holds anything for the page to tell of."""
+    return any((results / kind).is_dir() for kind in (QUALITY, AUDIT, ABLATION, MANY))
+
+
 def _folders(parent: Path) -> list[Path]:
     return sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
 

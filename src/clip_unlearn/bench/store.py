@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from clip_unlearn.errors import InputError
 from clip_unlearn.evaluation.figures import Answer
 from clip_unlearn.pipeline.request import slug
 from clip_unlearn.runs import write_bytes
@@ -31,18 +33,14 @@ def class_file(folder: Path, kind: str, model: str, forget_class: str) -> Path:
 
 def read_row(path: Path) -> dict[str, Any] | None:
     """The row in a file, if it is there."""
-    if not path.is_file():
-        return None
-    row: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    return row
+    return _read(path) if path.is_file() else None
 
 
 def read_rows(folder: Path) -> Rows:
     """The rows of all cells in a folder, each with its file under `path`, in a fixed order."""
     paths = sorted((folder / CELLS).rglob("*.json"), key=lambda path: path.as_posix())
     relative = [path.relative_to(folder).as_posix() for path in paths]
-    rows = [json.loads(path.read_text("utf-8")) for path in paths]
-    return [{**row, "path": path} for row, path in zip(rows, relative, strict=True)]
+    return [{**_read(path), "path": place} for path, place in zip(paths, relative, strict=True)]
 
 
 def rows_at(paths: Iterable[Path], folder: Path) -> Rows:
@@ -140,7 +138,22 @@ def _write_packed(path: Path, document: dict[str, Any]) -> None:
 
 
 def _read_packed(path: Path) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    document: dict[str, Any] = json.loads(gzip.decompress(path.read_bytes()))
+    return _read(path) if path.is_file() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The object in a file, packed or not.
+
+    Raises:
+        InputError: if it is damaged.
+    """
+    data = path.read_bytes()
+    try:
+        document = json.loads(gzip.decompress(data) if path.suffix == ".gz" else data)
+    except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(
+            f"Can't read {path}: {error}. Delete it; the bench makes it again."
+        ) from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path} is no result file: it holds no object. Take it out of there.")
     return document

@@ -14,6 +14,7 @@ from clip_unlearn.cli.bench_quality import quality
 from clip_unlearn.cli.bench_speed import speed
 from clip_unlearn.cli.bench_tuning import tuning
 from clip_unlearn.cli.console import warn
+from clip_unlearn.runs import refuse_no_file
 
 bench = typer.Typer(help="Run protocols over many classes, and report them.", no_args_is_help=True)
 bench.command(
@@ -43,12 +44,15 @@ def report(
 
     What was timed goes to performance.md, beside the page of what was forgotten and kept.
     """
-    from clip_unlearn.bench.report import write_report
+    from clip_unlearn.bench.report import has_results, write_report
     from clip_unlearn.bench.speed.page import PERFORMANCE, SPEED, write_performance
 
+    output = refuse_no_file(output)
     if (results / SPEED).is_dir():
         performance = output.with_name(PERFORMANCE)
         write_performance(results / SPEED, performance, output.parent / "images" / SPEED)
         typer.echo(f"Written: {performance}")
+        if not has_results(results):
+            return
     warn(write_report(results, output, output.parent / "images" / "results"))
     typer.echo(f"Written: {output}")

@@ -21,7 +21,9 @@ def audit(
         list[str] | None,
         typer.Option(
             metavar="KIND",
-            help="A model that only looks as if it had forgotten, or `all`; may be repeated.",
+            help="A model that only looks as if it had forgotten, or `all`; may be repeated: "
+            "class renamed, prompt blocked, logit masked, text alone, last projection, features "
+            "scaled, fine-tuned back.",
         ),
     ] = None,
     checkpoint_row: bench_options.CheckpointRow = None,

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def many(
-    method: bench_options.Methods = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[:PRESET]", help="May be repeated. [default: gate]"),
+    ] = None,
     model: bench_options.Models = None,
     checkpoint: options.Checkpoint = None,
     forget_class: options.ForgetClass = None,
@@ -39,18 +42,22 @@ def many(
     """
     from clip_unlearn.bench.entrants import parse_recipe
     from clip_unlearn.bench.many import COUNTS, run_many
+    from clip_unlearn.bench.requests import refuse_clashes
     from clip_unlearn.data.emoji import load_emoji
 
     recipes = [parse_recipe(text, source=data) for text in method or ["gate"]]
+    names = forget_class or load_emoji().lists["sweep"]
+    jobs = bench_options.jobs_of(model, checkpoint, classes, images, device)
+    refuse_clashes(recipes, jobs, names)
     folder = output or Path("results", "many")
     rows: Rows = []
     doubts: list[str] = []
     with progress_bar() as show:
-        for job in bench_options.jobs_of(model, checkpoint, classes, images, device):
+        for job in jobs:
             found, lines = run_many(
                 recipes,
                 job,
-                forget_class or load_emoji().lists["sweep"],
+                names,
                 folder,
                 counts=tuple(count or COUNTS),
                 seeds=range(seeds),

@@ -35,7 +35,7 @@ def speed(
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Runs of each side.")] = 5,
     memory: Annotated[
-        bool, typer.Option(help="Measure memory too, each side in its own process.")
+        bool, typer.Option(help="Measure memory too, each side in its own process; not of curves.")
     ] = True,
     curve: Annotated[
         list[str] | None,

@@ -12,7 +12,15 @@ from clip_unlearn.cli.console import warn
 
 
 def tuning(
-    method: Annotated[str, typer.Argument(metavar="METHOD", help="Whose settings are tried.")],
+    method: Annotated[
+        str,
+        typer.Argument(
+            metavar="METHOD",
+            help="Whose settings are tried: amnesiac, emmn, finetune, gradient_ascent, jit, leace, "
+            "lipschitz, nullspace, nullspace_multimodal, pbu, random_label, scrub, slug, ssd or "
+            "text_projection.",
+        ),
+    ],
     model: bench_options.Models = None,
     limit: bench_options.Limit = None,
     workers: bench_options.Workers = 1,

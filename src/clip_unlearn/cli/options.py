@@ -9,13 +9,15 @@ from typing import Annotated
 import typer
 
 from clip_unlearn.errors import InputError
+from clip_unlearn.runs import refuse_no_file
 
 
 def _writable(path: Path | None) -> Path | None:
     """Refuse a file that can't be written before the work is done that it is to tell of."""
     if path is not None:
-        folder = next(p for p in path.absolute().parents if p.exists())
-        if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        parents = refuse_no_file(path, flag="--json-file").parents
+        folder = next(p for p in parents if p.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
             raise InputError(f"Can't write {path}. Give another file with --json-file.")
     return path
 
@@ -66,7 +68,12 @@ ForgetClass = Annotated[
 ]
 Attack = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="Only this attack; may be repeated. [default: all]"),
+    typer.Option(
+        metavar="NAME",
+        help="Only this attack; may be repeated: collateral, inversion, membership, "
+        "over_forgetting, paraphrase, probe, prototypes, relearn, residual, retrieval, "
+        "soft_prompt, swap. [default: all]",
+    ),
 ]
 Synthesizer = Annotated[
     str | None,

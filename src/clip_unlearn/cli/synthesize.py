@@ -17,7 +17,10 @@ def synthesize(
     checkpoint: options.Checkpoint = None,
     synthesizer: options.Synthesizer = None,
     preset: Annotated[
-        str, typer.Option(metavar="NAME", help="Of the synthesiser: default, paper.")
+        str,
+        typer.Option(
+            metavar="NAME", help="Of the synthesiser: default; of gradient_ascent also paper."
+        ),
     ] = "default",
     classes: options.Classes = None,
     new_class: options.NewClass = None,

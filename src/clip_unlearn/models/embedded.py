@@ -11,6 +11,7 @@ from clip_unlearn.models.folder import read_record
 DEFAULT = "emoji-resnet"
 EMBEDDED = (DEFAULT, "emoji-vit", "emoji-resnet-oracle", "emoji-vit-oracle")
 WEIGHTS = Path(__file__).parent / "weights"
+LICENCE = "cc-by-sa-4.0"  # of the artwork that they were trained on, share alike
 
 
 @dataclass(frozen=True)

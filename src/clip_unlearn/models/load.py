@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 from open_clip.pretrained import download_pretrained_from_hf
 from torch import Tensor
 
@@ -88,7 +87,7 @@ def _parts(name: str | None) -> _Parts:
         name = name or DEFAULT
         return _from_folder(embedded_folder(name), name, root=name)
     if name.startswith(_HUB):
-        return _from_folder(_fetch(name), name, root=name)
+        return _from_hub(name)
     if _architecture(name) in open_clip.list_models():
         _require_supported(name)
         raise InputError(
@@ -164,21 +163,28 @@ def _assemble(parts: _Parts, device: torch.device) -> ClipModel:
     )
 
 
-def _fetch(name: str) -> Path:
-    """The folder to which the files of a model on the Hub were brought."""
-    identifier = name.removeprefix(_HUB)
+def _from_hub(name: str) -> _Parts:
+    """A model on the Hub, or as its files were brought here before."""
+    identifier, doubt = name.removeprefix(_HUB), None
     try:
         folder = Path(download_pretrained_from_hf(identifier, filename=CONFIG_FILE)).parent
         download_pretrained_from_hf(identifier)
-        with contextlib.suppress(EntryNotFoundError):
+        try:
             hf_hub_download(identifier, RECORD_FILE)
+        except LocalEntryNotFoundError:  # no answer, which is not the answer that there is none
+            doubt = (
+                f"Whether {name} has forgotten anything is not known: its {RECORD_FILE} is not "
+                "here, and the Hub can't be asked."
+            )
+        except EntryNotFoundError:
+            pass
     except (OSError, RuntimeError, HfHubHTTPError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"Can't get {name} from the Hugging Face Hub: {reason} "
             "Check the name and the connection, or give a local folder."
         ) from error
-    return folder
+    return replace(_from_folder(folder, name, root=name), warning=doubt)
 
 
 def _architecture(name: str) -> str:
@@ -202,6 +208,29 @@ def _unsupported(name: str) -> InputError:
         f"{name} has a text tower or tokeniser that is not CLIP's own; such models are not "
         "supported. Give one like RN50, ViT-B-16 or convnext_base."
     )
+
+
+def refuse_no_model(name: str) -> None:
+    """Refuse what can be no model, before anything is looked for in it.
+
+    Args:
+        name: as of `load_model`; whether a name on the Hub is one is not asked.
+
+    Raises:
+        UnknownNameError: with suggestions, for a name that is none.
+        InputError: if there is no such folder.
+    """
+    if name in EMBEDDED or name.startswith(_HUB) or _architecture(name) in open_clip.list_models():
+        return
+    if name in ("", _LOCAL) or not _exists(Path(name.removeprefix(_LOCAL))):
+        raise _unknown_model(name)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long to be one
+        return False
 
 
 def _unknown_model(name: str) -> ClipUnlearnError:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import replace
+
 from clip_unlearn.evaluation.data import prepare
+from clip_unlearn.evaluation.figures import Evaluation
 from clip_unlearn.evaluation.zero_shot import OriginalText, evaluate
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.embedded import EMBEDDED
@@ -14,7 +18,8 @@ from clip_unlearn.pipeline.result import EvaluateResult
 from clip_unlearn.pipeline.sources import Setting, find_setting
 from clip_unlearn.progress import OnProgress, Progress
 
-_SWAP = "image_side_accuracy"
+# what means nothing without the model that this one was made from
+_BY_THE_ORIGINAL = ("image_side_accuracy", "neighbour_accuracy")
 
 
 def measure(
@@ -55,9 +60,11 @@ def measure(
     )
     on_progress(Progress("evaluation", 1, 1, "pictures"))
     lines = [*model.warnings, *setting.warnings, *evaluation.warnings]
-    if forgotten and original is None:  # not for want of a shared space, but of the original
-        lines = [line for line in lines if not line.startswith(_SWAP)]
-        lines.append(f"{_SWAP} needs the model that this one was made from: give --original.")
+    if forgotten and original is None:
+        evaluation = without(evaluation, _BY_THE_ORIGINAL)
+        lines = [line for line in lines if not line.startswith(_BY_THE_ORIGINAL)]
+        names = " and ".join(_BY_THE_ORIGINAL)
+        lines.append(f"{names} need the model that this one was made from: give --original.")
     return EvaluateResult(
         model=job.model_name,
         task=task.name,
@@ -67,6 +74,12 @@ def measure(
         versions=versions(),
         warnings=tuple(dict.fromkeys(lines)),
     )
+
+
+def without(evaluation: Evaluation, names: Collection[str]) -> Evaluation:
+    """The same without some figures; whose neighbours are not known has none."""
+    figures = {name: own for name, own in evaluation.figures.items() if name not in names}
+    return replace(evaluation, figures=figures, neighbours=())
 
 
 def shares_space(model: ClipModel, original: ClipModel | None) -> bool:

@@ -11,6 +11,7 @@ from clip_unlearn.methods.base import settings_of
 from clip_unlearn.methods.catalog import Method
 from clip_unlearn.models.card import CardRow, render_card
 from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.embedded import EMBEDDED, LICENCE
 from clip_unlearn.models.save import save_model, verify_saved
 from clip_unlearn.pipeline.evidence import write_answers, write_images
 from clip_unlearn.pipeline.result import ForgetResult
@@ -62,6 +63,7 @@ def save_unlearned(
         method=f"{result.method} ({result.preset})",
         settings={"seed": result.seed, **settings, f"synthesis: {synthesizer.name}": synthesis},
         rows=card_rows(result.table),
+        licence=LICENCE if model.provenance.root in EMBEDDED else "other",
         # those of the figures: others name the user's own folders
         warnings=[*model.warnings, *result.before.warnings, *result.after.warnings],
     )

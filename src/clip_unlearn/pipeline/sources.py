@@ -85,6 +85,8 @@ def is_embedded(job: Job) -> bool | None:
     """Whether the model is an embedded one or was made from one; `None` if only loading it tells.
 
     Raises:
+        UnknownNameError: with suggestions, for a name that is no model's.
+        InputError: if there is no such folder.
         CheckpointError: if a folder's record can't be read.
     """
     if job.checkpoint is not None or job.model is None:
@@ -99,7 +101,11 @@ def is_embedded(job: Job) -> bool | None:
     try:
         record = read_record(Path(job.model.removeprefix(_LOCAL)))
     except OSError:  # a name that no path can have
-        return False
+        record = {}
+    if not record:  # a slip in the name must not be laid on the class
+        from clip_unlearn.models.load import refuse_no_model  # torch comes with it
+
+        refuse_no_model(job.model)
     return record.get("root") in EMBEDDED
 
 
