@@ -73,6 +73,23 @@ def test_the_folder_holds_the_model_alone_and_its_evidence_apart(done: ForgetRes
     assert [path.name for path in done.output.parent.iterdir()] == ["no-red"]
 
 
+def test_no_pictures_are_made_for_a_method_that_looks_at_none(
+    quick_job: MakeJob, tmp_path: Path
+) -> None:
+    found = forget(quick_job("red", output=tmp_path / "out", method="nullspace"))
+    assert found.as_json()["synthetic"] == {
+        "requested": 0,
+        "accepted": 0,
+        "seconds": 0,
+        "iterations": 0,
+    }
+    assert "nullspace looks at no pictures of the class" in found.warnings[-1]
+    assert not (tmp_path / "out" / "evidence" / "00-red").exists()
+    record = json.loads((tmp_path / "out" / "clip_unlearn.json").read_text())
+    assert record["synthesizer"] is None
+    assert "synthesis" not in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_open_clip_opens_what_was_measured(done: ForgetResult, colour_files: ColourFiles) -> None:
     job = EvaluateJob(
         ["red"],

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from clip_unlearn.errors import InputError, shown
-from clip_unlearn.methods.base import Method, settings_of
+from clip_unlearn.methods.base import Method, looks_at_class, settings_of
 from clip_unlearn.methods.catalog import methods
 from clip_unlearn.methods.retrain import Retrain
 from clip_unlearn.pipeline.choice import choose_synthesizer
@@ -43,7 +43,7 @@ class Recipe:
     @property
     def looks_at_class(self) -> bool:
         """Whether the method looks at pictures of the class to forget."""
-        return not {"synthetic", "forget"}.isdisjoint(self.method.data_seen)
+        return looks_at_class(self.method)
 
     @property
     def wants_synthesis(self) -> bool:

@@ -84,6 +84,11 @@ class Method(Protocol):
 methods: Registry[type[Method]] = Registry("method", "clip_unlearn.methods", "clip-unlearn methods")
 
 
+def looks_at_class(method: Method | type[Method]) -> bool:
+    """Whether a method looks at pictures of the class to forget, synthetic or real."""
+    return not {"synthetic", "forget"}.isdisjoint(method.data_seen)
+
+
 def settings_of(method: Method) -> dict[str, Any]:
     """A method's hyper-parameters as plain values, for provenance."""
     return dataclasses.asdict(method)  # type: ignore[call-overload, no-any-return]

@@ -86,7 +86,7 @@ class Probe:
 def estimate(
     model: ClipModel,
     method: Method,
-    synthesizer: Synthesizer,
+    synthesizer: Synthesizer | None,
     *,
     num_forget: int,
     num_classes: int,
@@ -98,7 +98,7 @@ def estimate(
     Args:
         model: the loaded model.
         method: with its settings.
-        synthesizer: with its settings.
+        synthesizer: with its settings; `None` if no pictures of the class are made.
         num_forget: classes to forget.
         num_classes: of the task.
         num_pictures: real pictures to evaluate on.
@@ -128,9 +128,11 @@ def estimate(
     )
 
 
-def synthesis_cost(synthesizer: Synthesizer) -> tuple[int, Cost | None]:
+def synthesis_cost(synthesizer: Synthesizer | None) -> tuple[int, Cost | None]:
     """How many images a synthesiser makes of a class, where that is known, and its cost."""
     match synthesizer:
+        case None:
+            return 0, Cost(1)
         case Realistic():
             count = synthesizer.num_images
             steps = _expected_steps(synthesizer.ascent)

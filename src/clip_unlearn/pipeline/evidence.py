@@ -47,6 +47,8 @@ def write_images(folder: Path, forget_sets: Sequence[ForgetSet]) -> None:
     """
     for number, forget_set in enumerate(forget_sets):
         images = torch.cat([forget_set.images, forget_set.heldout_images])
+        if not len(images):  # the method looks at none
+            continue
         name = f"{number:02d}-{slug(forget_set.forget_class)}"
         _write_png(folder / f"{name}.png", grid(images))
         for place, image in enumerate(images):

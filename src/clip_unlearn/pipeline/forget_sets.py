@@ -45,3 +45,10 @@ def make_forget_sets(
         )
         for name in forget_classes
     )
+
+
+def no_forget_sets(model: ClipModel, forget_classes: Sequence[str]) -> tuple[ForgetSet, ...]:
+    """One set a class without any pictures, for methods that look at none."""
+    size = model.preprocess.size
+    none = torch.zeros(0, 3, size, size)
+    return tuple(ForgetSet(name, none, none, "synthetic") for name in forget_classes)

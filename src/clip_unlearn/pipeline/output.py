@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from clip_unlearn.evaluation.compare import TableRow
 from clip_unlearn.methods.base import settings_of
@@ -29,7 +30,7 @@ def save_unlearned(
     model: ClipModel,
     result: ForgetResult,
     method: Method,
-    synthesizer: Synthesizer,
+    synthesizer: Synthesizer | None,
 ) -> None:
     """Write the edited model and the edit; nothing of it depends on time or place.
 
@@ -38,7 +39,7 @@ def save_unlearned(
         model: with the edit applied, and its own provenance.
         result: of the job.
         method: with its settings.
-        synthesizer: with its settings.
+        synthesizer: with its settings, if pictures were made.
 
     Raises:
         CheckpointError: if open_clip does not open the same model from the folder.
@@ -46,14 +47,17 @@ def save_unlearned(
         NonFiniteError: if a weight is NaN or infinite.
     """
     settings = settings_of(method)
-    synthesis = dataclasses.asdict(synthesizer)  # type: ignore[call-overload]
+    synthesis: dict[str, Any] | None = None
+    if synthesizer is not None:
+        own = dataclasses.asdict(synthesizer)  # type: ignore[call-overload]
+        synthesis = {"name": synthesizer.name, "settings": own}
     record = {
         "forget_classes": list(result.forget_classes),
         "task": result.task,
         "method": result.method,
         "preset": result.preset,
         "settings": settings,
-        "synthesizer": {"name": synthesizer.name, "settings": synthesis},
+        "synthesizer": synthesis,
         "seed": result.seed,
         "base_sha256": result.edit.base_sha256,
     }
@@ -61,7 +65,11 @@ def save_unlearned(
         model.provenance,
         result.forget_classes,
         method=f"{result.method} ({result.preset})",
-        settings={"seed": result.seed, **settings, f"synthesis: {synthesizer.name}": synthesis},
+        settings={
+            "seed": result.seed,
+            **settings,
+            **({f"synthesis: {synthesis['name']}": synthesis["settings"]} if synthesis else {}),
+        },
         rows=card_rows(result.table),
         licence=LICENCE if model.provenance.root in EMBEDDED else "other",
         # those of the figures: others name the user's own folders

@@ -10,14 +10,14 @@ import torch
 
 from clip_unlearn.evaluation.data import prepare
 from clip_unlearn.evaluation.zero_shot import OriginalText, evaluate
-from clip_unlearn.methods.base import UnlearnRequest
+from clip_unlearn.methods.base import UnlearnRequest, looks_at_class
 from clip_unlearn.models.embedded import EMBEDDED
 from clip_unlearn.models.load import load_model
 from clip_unlearn.models.save import versions
 from clip_unlearn.pipeline.choice import choose_method, choose_synthesizer, preset_of
 from clip_unlearn.pipeline.clock import Clock
 from clip_unlearn.pipeline.estimate import Estimate, estimate
-from clip_unlearn.pipeline.forget_sets import make_forget_sets
+from clip_unlearn.pipeline.forget_sets import make_forget_sets, no_forget_sets
 from clip_unlearn.pipeline.inspect import audit_forgotten
 from clip_unlearn.pipeline.known import refuse_forgotten, refuse_unknown
 from clip_unlearn.pipeline.log import Log
@@ -53,7 +53,8 @@ def run(
         ClipUnlearnError: for anything that a user can put right; nothing is written then.
     """
     memory, clock, log = peak_resident_bytes(), Clock(), Log(on_progress)
-    method, synthesizer = choose_method(job), choose_synthesizer(job)
+    method = choose_method(job)
+    synthesizer = choose_synthesizer(job) if looks_at_class(method) else None
     model = load_model(job.model, checkpoint=job.checkpoint, device=job.device)
     forget_classes = tuple(job.forget_classes)
     refuse_forgotten(model, forget_classes)
@@ -91,9 +92,12 @@ def run(
     before = evaluate(model, data, original=original)
     clock.lap("evaluation before")
 
-    forget_sets = make_forget_sets(
-        synthesizer, model, classifier, forget_classes, seed=job.seed, on_progress=log
-    )
+    if synthesizer is None:
+        forget_sets = no_forget_sets(model, forget_classes)
+    else:
+        forget_sets = make_forget_sets(
+            synthesizer, model, classifier, forget_classes, seed=job.seed, on_progress=log
+        )
     if method.uses_heldout_images:
         forget_sets = tuple(s.hold_out(int(len(s.images) * HELD_OUT)) for s in forget_sets)
     pictures = watched = None
@@ -134,12 +138,18 @@ def run(
     clock.lap("audit")
 
     output = job.output_folder()
+    unused = (
+        [f"{method.name} looks at no pictures of the class: --synthesizer makes no difference."]
+        if job.synthesizer is not None and synthesizer is None
+        else []
+    )
     warnings = (
         *model.warnings,
         *setting.warnings,
         *(pictures.warnings if pictures is not None else ()),
         *before.warnings,
         *after.warnings,
+        *unused,
     )
     result = ForgetResult(
         forget_classes=forget_classes,
