@@ -47,7 +47,7 @@ def report(
     from clip_unlearn.bench.report import has_results, write_report
     from clip_unlearn.bench.speed.page import PERFORMANCE, SPEED, write_performance
 
-    output = refuse_no_file(output)
+    refuse_no_file(output)
     if (results / SPEED).is_dir():
         performance = output.with_name(PERFORMANCE)
         write_performance(results / SPEED, performance, output.parent / "images" / SPEED)
