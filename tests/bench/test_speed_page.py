@@ -154,5 +154,5 @@ def test_the_command_writes_rows_and_the_report_writes_the_page(
     page = tmp_path / "docs" / "results.md"
     report = ["bench", "report", "--results", str(results.parent), "--output", str(page)]
     done = CliRunner().invoke(app, report)
-    assert done.exit_code == 2  # there are no other results
+    assert done.exit_code == 0  # though there are no other results
     assert "| forgetting_step, step | gate |" in page.with_name("performance.md").read_text("utf-8")
