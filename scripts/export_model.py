@@ -20,7 +20,7 @@ import torch
 from clip_unlearn.data.emoji import PROTOCOL_GROUPS, EmojiBenchmark, load_emoji
 from clip_unlearn.data.splits import Split
 from clip_unlearn.models.clip import ClipModel, Provenance, image_features, weights_sha256
-from clip_unlearn.models.embedded import WEIGHTS
+from clip_unlearn.models.embedded import LICENCE, WEIGHTS
 from clip_unlearn.models.preprocess import OPENAI_MEAN, OPENAI_STD, Preprocess
 from clip_unlearn.models.save import save_model, verify_saved
 from clip_unlearn.models.zero_shot import accuracy, build_classifier
@@ -79,7 +79,7 @@ def card_text(
         "library_name: open_clip",
         "pipeline_tag: zero-shot-image-classification",
         "tags: [clip]",
-        "license: cc-by-sa-4.0",
+        f"license: {LICENCE}",
         "---",
         f"# {recipe.name}",
         "",

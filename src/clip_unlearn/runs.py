@@ -21,15 +21,12 @@ def _sync_folder(folder: Path) -> None:
     """Make names in a folder last; where a system can't, what is in place stays in place."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         log.debug("Could not sync %s: %s", folder, error)
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        log.debug("Could not sync %s: %s", folder, error)
-    finally:
-        os.close(descriptor)
 
 
 def refuse_no_file(path: Path, *, flag: str = "--output") -> Path:
@@ -179,7 +176,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
                 f"Output {path} can't be replaced: it is a mount point, or the folder that you are "
                 "in. Give a folder in it with --output."
             )
-        parent = next((p for p in path.resolve().parents if p.exists()), path)
+        parent = next(p for p in path.resolve().parents if p.exists())
     except (OSError, RuntimeError) as error:
         raise InputError(f"Can't use {path}: {_said(error)}. Choose another --output.") from error
     if not parent.is_dir():

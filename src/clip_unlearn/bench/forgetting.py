@@ -24,7 +24,7 @@ from clip_unlearn.models.checkpoints import write_tensors
 from clip_unlearn.models.clip import ClipModel, weights_sha256
 from clip_unlearn.models.edit import Edit
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
-from clip_unlearn.pipeline.forget_sets import make_forget_sets
+from clip_unlearn.pipeline.forget_sets import make_forget_sets, no_pictures
 from clip_unlearn.pipeline.memory import peak_resident_bytes
 from clip_unlearn.pipeline.run import HELD_OUT
 from clip_unlearn.progress import ignore
@@ -150,12 +150,10 @@ def forget(
     Raises:
         ClipUnlearnError: if the method refuses, or the model does not know a class.
     """
-    peak, size = 0, model.preprocess.size
-    sets = []
+    peak, sets = 0, []
     for name in forget_classes:
         if not recipe.looks_at_class:
-            none = torch.zeros(0, 3, size, size)
-            own = ForgetSet(name, none, none, recipe.source)
+            own = no_pictures(model, name, recipe.source)
         elif recipe.source == "real":
             own = real_set(source, name, model)
         else:

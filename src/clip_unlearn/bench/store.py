@@ -32,15 +32,17 @@ def class_file(folder: Path, kind: str, model: str, forget_class: str) -> Path:
 
 
 def read_row(path: Path) -> dict[str, Any] | None:
-    """The row in a file, if it is there."""
-    return _read(path) if path.is_file() else None
+    """The row, or the answers that are packed, in a file, if it is there."""
+    return read_document(path) if path.is_file() else None
 
 
 def read_rows(folder: Path) -> Rows:
     """The rows of all cells in a folder, each with its file under `path`, in a fixed order."""
     paths = sorted((folder / CELLS).rglob("*.json"), key=lambda path: path.as_posix())
     relative = [path.relative_to(folder).as_posix() for path in paths]
-    return [{**_read(path), "path": place} for path, place in zip(paths, relative, strict=True)]
+    return [
+        {**read_document(path), "path": place} for path, place in zip(paths, relative, strict=True)
+    ]
 
 
 def rows_at(paths: Iterable[Path], folder: Path) -> Rows:
@@ -67,7 +69,7 @@ def kept_answers(
         ask: gives the answers.
         groups: the task's, kept beside the answers for whoever pools them.
     """
-    found = _read_packed(path)
+    found = read_row(path)
     if found is None or found["key"] != key:
         rows = [[a.question, a.key, a.label, a.predicted, a.rank] for a in ask()]
         found = {"key": key, "groups": groups, "answers": rows}
@@ -97,7 +99,7 @@ def write_after(path: Path, key: str, before: Sequence[Answer], after: Sequence[
 
 def read_after(path: Path, key: str, before: Sequence[Answer]) -> tuple[Answer, ...] | None:
     """What `write_after` wrote, or nothing where it belongs to another original."""
-    found = _read_packed(path.with_suffix(_ANSWERS))
+    found = read_row(path.with_suffix(_ANSWERS))
     if found is None or found["key"] != key:
         return None
     changed = {place: (predicted, rank) for place, predicted, rank in found["changed"]}
@@ -126,7 +128,7 @@ class Before:
 
 def read_before(folder: Path, model: str, forget_class: str) -> Before | None:
     """The original's answers for a class, if they are there."""
-    found = _read_packed(class_file(folder, BEFORE, model, forget_class))
+    found = read_row(class_file(folder, BEFORE, model, forget_class))
     if found is None:
         return None
     return Before(found["key"], found["groups"], tuple(Answer(*row) for row in found["answers"]))
@@ -137,12 +139,11 @@ def _write_packed(path: Path, document: dict[str, Any]) -> None:
     write_bytes(path, packed)
 
 
-def _read_packed(path: Path) -> dict[str, Any] | None:
-    return _read(path) if path.is_file() else None
+def read_document(path: Path) -> dict[str, Any]:
+    """The object in a result file, packed or not.
 
-
-def _read(path: Path) -> dict[str, Any]:
-    """The object in a file, packed or not.
+    Args:
+        path: of a file that is there.
 
     Raises:
         InputError: if it is damaged.

@@ -84,7 +84,7 @@ class Method(Protocol):
 methods: Registry[type[Method]] = Registry("method", "clip_unlearn.methods", "clip-unlearn methods")
 
 
-def looks_at_class(method: Method | type[Method]) -> bool:
+def looks_at_class(method: Method) -> bool:
     """Whether a method looks at pictures of the class to forget, synthetic or real."""
     return not {"synthetic", "forget"}.isdisjoint(method.data_seen)
 

@@ -10,7 +10,7 @@ from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.progress import OnProgress
 from clip_unlearn.synthesis.catalog import Synthesizer
-from clip_unlearn.synthesis.sets import ForgetSet
+from clip_unlearn.synthesis.sets import ForgetSet, Source
 
 
 def make_forget_sets(
@@ -47,8 +47,8 @@ def make_forget_sets(
     )
 
 
-def no_forget_sets(model: ClipModel, forget_classes: Sequence[str]) -> tuple[ForgetSet, ...]:
-    """One set a class without any pictures, for methods that look at none."""
+def no_pictures(model: ClipModel, forget_class: str, source: Source = "synthetic") -> ForgetSet:
+    """A class's set without any pictures, for methods that look at none."""
     size = model.preprocess.size
     none = torch.zeros(0, 3, size, size)
-    return tuple(ForgetSet(name, none, none, "synthetic") for name in forget_classes)
+    return ForgetSet(forget_class, none, none, source)

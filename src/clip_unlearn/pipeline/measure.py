@@ -61,7 +61,7 @@ def measure(
     on_progress(Progress("evaluation", 1, 1, "pictures"))
     lines = [*model.warnings, *setting.warnings, *evaluation.warnings]
     if forgotten and original is None:
-        evaluation = without(evaluation, _BY_THE_ORIGINAL)
+        evaluation = _without(evaluation, _BY_THE_ORIGINAL)
         lines = [line for line in lines if not line.startswith(_BY_THE_ORIGINAL)]
         names = " and ".join(_BY_THE_ORIGINAL)
         lines.append(f"{names} need the model that this one was made from: give --original.")
@@ -76,7 +76,7 @@ def measure(
     )
 
 
-def without(evaluation: Evaluation, names: Collection[str]) -> Evaluation:
+def _without(evaluation: Evaluation, names: Collection[str]) -> Evaluation:
     """The same without some figures; whose neighbours are not known has none."""
     figures = {name: own for name, own in evaluation.figures.items() if name not in names}
     return replace(evaluation, figures=figures, neighbours=())

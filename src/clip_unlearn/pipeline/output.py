@@ -47,10 +47,12 @@ def save_unlearned(
         NonFiniteError: if a weight is NaN or infinite.
     """
     settings = settings_of(method)
-    synthesis: dict[str, Any] | None = None
+    shown: dict[str, Any] = {"seed": result.seed, **settings}
+    synthesis = None
     if synthesizer is not None:
         own = dataclasses.asdict(synthesizer)  # type: ignore[call-overload]
         synthesis = {"name": synthesizer.name, "settings": own}
+        shown[f"synthesis: {synthesizer.name}"] = own
     record = {
         "forget_classes": list(result.forget_classes),
         "task": result.task,
@@ -65,11 +67,7 @@ def save_unlearned(
         model.provenance,
         result.forget_classes,
         method=f"{result.method} ({result.preset})",
-        settings={
-            "seed": result.seed,
-            **settings,
-            **({f"synthesis: {synthesis['name']}": synthesis["settings"]} if synthesis else {}),
-        },
+        settings=shown,
         rows=card_rows(result.table),
         licence=LICENCE if model.provenance.root in EMBEDDED else "other",
         # those of the figures: others name the user's own folders

@@ -17,7 +17,7 @@ from clip_unlearn.models.save import versions
 from clip_unlearn.pipeline.choice import choose_method, choose_synthesizer, preset_of
 from clip_unlearn.pipeline.clock import Clock
 from clip_unlearn.pipeline.estimate import Estimate, estimate
-from clip_unlearn.pipeline.forget_sets import make_forget_sets, no_forget_sets
+from clip_unlearn.pipeline.forget_sets import make_forget_sets, no_pictures
 from clip_unlearn.pipeline.inspect import audit_forgotten
 from clip_unlearn.pipeline.known import refuse_forgotten, refuse_unknown
 from clip_unlearn.pipeline.log import Log
@@ -93,7 +93,7 @@ def run(
     clock.lap("evaluation before")
 
     if synthesizer is None:
-        forget_sets = no_forget_sets(model, forget_classes)
+        forget_sets = tuple(no_pictures(model, name) for name in forget_classes)
     else:
         forget_sets = make_forget_sets(
             synthesizer, model, classifier, forget_classes, seed=job.seed, on_progress=log

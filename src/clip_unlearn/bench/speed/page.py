@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -15,7 +14,7 @@ from clip_unlearn.bench.speed.machine import in_words
 from clip_unlearn.bench.speed.phases import PHASES
 from clip_unlearn.bench.speed.shapes import SHAPES
 from clip_unlearn.bench.speed.targets import TRUSTED, bounds_of, missed, over_bare, short
-from clip_unlearn.bench.store import Rows
+from clip_unlearn.bench.store import Rows, read_document
 from clip_unlearn.errors import InputError
 from clip_unlearn.pipeline.request import slug
 from clip_unlearn.runs import write_bytes
@@ -61,9 +60,9 @@ def write_performance(results: Path, output: Path, images: Path) -> None:
         images: a folder for the plots.
 
     Raises:
-        InputError: if there are no results.
+        InputError: if there are no results, or a file is damaged.
     """
-    documents = [json.loads(path.read_text("utf-8")) for path in sorted(results.glob("*.json"))]
+    documents = [read_document(path) for path in sorted(results.glob("*.json"))]
     if not documents:
         raise InputError(f"There are no results in {results}. Run: clip-unlearn bench speed")
     introduction = _INTRODUCTION.format(results=results.as_posix(), trusted=TRUSTED)
