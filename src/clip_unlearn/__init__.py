@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -62,6 +61,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     """A public name, imported when it is first asked for: torch takes seconds."""
     if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
         try:
             return version("clip-unlearn")
         except PackageNotFoundError:  # run from a source tree

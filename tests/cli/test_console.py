@@ -42,13 +42,13 @@ def test_what_was_not_measurable_is_a_dash() -> None:
 
 
 def test_an_estimate_says_what_it_does_not_know() -> None:
-    assert in_words(Estimate(30.0, 250_000_000, False)) == (
+    assert in_words(Estimate(30.0, 150_000_000, 10_000_000, 10, False)) == (
         "This takes about 30 s, and 250 MB of memory."
     )
-    assert in_words(Estimate(600.0, 2_500_000_000, True)) == (
+    assert in_words(Estimate(600.0, 2_500_000_000, 0, 1, True)) == (
         "This takes about 10 min, making pictures of other classes among it, and 2.5 GB of memory."
     )
-    assert "not known" in in_words(Estimate(None, 10**9, False))
+    assert "not known" in in_words(Estimate(None, 10**9, 0, 1, False))
 
 
 def test_nothing_is_drawn_where_nobody_is_at_a_terminal() -> None:

@@ -66,6 +66,7 @@ def test_a_bug_keeps_its_traceback(error: Exception) -> None:
         (["forget", "soccer ball", "--classes", "food"], "it is in 'emoji/activities'"),
         (["forget", "soccer ball", "--classes", "fod"], "Did you mean: food"),
         (["forget", "soccer ball", "--new-class", "soccer ball"], "Leave out its --new-class"),
+        (["forget", "soccer ball", "--max-memory", "little"], "Give a size such as 800MB or 2GB."),
         (["forget", "soccer ball", "--images", "missing"], "Can't read the folder missing"),
         (["forget", "soccer ball", "--output", "a-file"], "Output a-file is a file."),
         (["forget", "soccer ball", "--output", "a-file/x"], "a-file is a file"),

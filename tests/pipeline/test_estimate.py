@@ -5,12 +5,14 @@ from typing import Any, cast
 
 import pytest
 
+from clip_unlearn.errors import InputError
 from clip_unlearn.methods.base import Method
 from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.models.clip import ClipModel, weights_sha256
 from clip_unlearn.pipeline.estimate import (
     Cost,
+    Estimate,
     estimate,
     method_cost,
     synthesis_cost,
@@ -36,7 +38,7 @@ def test_the_cost_of_a_synthesis_is_images_times_steps() -> None:
 
 def test_the_cost_of_the_published_method_is_every_perturbation_of_every_image() -> None:
     method = Lipschitz(num_perturbations=25, max_steps=30)
-    assert method_cost(method, 64, 1000, 8000, upper=0) == Cost(64 * 26, passes=64 * 26 * 30)
+    assert method_cost(method, 64, 1000, 8000, upper=0) == Cost(64, passes=64 * 26 * 30)
 
 
 def test_the_cost_of_a_gate_is_every_view_and_every_step_above_the_cut() -> None:
@@ -59,6 +61,7 @@ def test_the_cost_of_a_gate_is_every_view_and_every_step_above_the_cut() -> None
     views = 10 * 4 * 5 + 20 * 2 * 3 + (8 + 5) * 2 * 6
     assert (found.batch, found.passes, found.views) == (50, 0, views + 2 * 140 * 50 / 4)
     assert found.frozen_passes == 5 * TURNING.max_steps
+    assert found.held + found.own == views
 
 
 def test_more_classes_take_longer_and_a_larger_batch_takes_more_memory(
@@ -114,3 +117,22 @@ def test_the_gate_costs_more_with_every_round(rounds: int) -> None:
     assert one is not None
     assert two is not None
     assert two.views > one.views
+
+
+def test_less_memory_is_fewer_images_at_once_and_too_little_is_refused() -> None:
+    found = Estimate(10.0, held_bytes=500, image_bytes=10, batch=20, makes_retain_set=False)
+    assert found.within(700) is found
+    assert found.within(580).batch == 8
+    assert found.within(580).memory_bytes == 580
+    with pytest.raises(InputError, match="Give that much or more"):
+        found.within(505)
+
+
+def test_pictures_that_the_gate_learns_from_take_memory(
+    trained_model: Callable[[str], ClipModel],
+) -> None:
+    model, synthesis = trained_model("vit"), Realistic(num_images=8)
+    few = estimate(model, GateDistillation(forget_views=1), synthesis, **COUNTS)
+    many = estimate(model, GateDistillation(forget_views=12), synthesis, **COUNTS)
+    assert many.held_bytes > few.held_bytes
+    assert many.image_bytes == few.image_bytes

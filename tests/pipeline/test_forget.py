@@ -194,6 +194,26 @@ def test_the_job_says_what_it_will_take_and_what_it_does(
     assert reports[-1] == Progress("evaluation", 2, 2, "after")
 
 
+def test_less_memory_is_the_same_job_with_fewer_images_at_once(
+    done: ForgetResult, quick_job: MakeJob, tmp_path: Path
+) -> None:
+    told: list[Estimate] = []
+    settings: dict[str, Any] = {"on_estimate": told.append}
+    with pytest.raises(InputError, match=r"1 MB, and the job needs \d+ MB with one image"):
+        forget(quick_job("red", output=tmp_path / "none", max_memory=10**6), **settings)
+    assert not (tmp_path / "none").exists()
+    forget(quick_job("red", output=tmp_path / "free"), **settings)
+    (free,) = told
+    bound = free.held_bytes + 3 * free.image_bytes
+    found = forget(quick_job("red", output=tmp_path / "bound", max_memory=bound), **settings)
+    assert (free.batch > 3, told[1].batch) == (True, 3)
+    assert told[1].memory_bytes <= bound
+    assert found.after.figures.keys() == done.after.figures.keys()
+    assert found.after.forget_accuracy == done.after.forget_accuracy
+    for ours, theirs in zip(found.forget_sets, done.forget_sets, strict=True):
+        torch.testing.assert_close(ours.images, theirs.images, atol=0.02, rtol=0)
+
+
 def test_a_second_class_is_forgotten_from_the_saved_folder(
     done: ForgetResult, quick_job: MakeJob, tmp_path: Path
 ) -> None:

@@ -58,6 +58,8 @@ def test_what_is_fitted_to_is_not_measured_on(
     for share in (-0.1, 1.5):
         with pytest.raises(InputError, match="Give a share from 0 to 1"):
             quick_job("red", output=Path("out"), max_retain_drop=share)
+    with pytest.raises(InputError, match="Give a number of bytes above 0"):
+        quick_job("red", output=Path("out"), max_memory=0)
 
 
 def test_a_job_with_both_says_what_it_saw_and_what_it_cost(

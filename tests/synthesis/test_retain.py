@@ -135,6 +135,30 @@ def test_the_set_is_made_once_and_then_read_even_for_a_model_that_could_make_non
     assert first.warnings == ()
 
 
+def test_another_class_makes_what_is_missing_and_nothing_else(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: ClipModel,
+    classifier: ZeroShotClassifier,
+) -> None:
+    monkeypatch.setenv("CLIP_UNLEARN_CACHE", str(tmp_path))
+    monkeypatch.setattr("clip_unlearn.synthesis.retain.RETAIN_ASCENT", SHORT)
+    first = load_retain_set(model, classifier, ["red"])
+    (path,) = tmp_path.iterdir()
+    second = load_retain_set(model, classifier, ["green"])
+    (new,) = set(tmp_path.iterdir()) - {path}
+    assert decode_retain_set(new.read_bytes()).classnames == ("red",)
+    assert set(second.classnames) == set(NAMES) - {"green"}
+    for name in set(NAMES) - {"red", "green"}:
+        one, other = (found.of_classes([name]).images for found in (first, second))
+        assert len(one) == 2
+        assert torch.equal(one, other)
+    again = load_retain_set(model, classifier, ["green"])
+    assert torch.equal(again.images, second.images)
+    assert again.classnames == second.classnames
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_damaged_file_of_the_cache_is_made_again(
     filled_cache: Path, model: ClipModel, classifier: ZeroShotClassifier
 ) -> None:

@@ -20,7 +20,7 @@ from clip_unlearn.bench.store import CACHE, CELLS, Rows, model_slug, read_row
 from clip_unlearn.errors import ClipUnlearnError, InputError
 from clip_unlearn.evaluation.compare import robust_score, score
 from clip_unlearn.evaluation.data import EvaluationData
-from clip_unlearn.evaluation.figures import Evaluation
+from clip_unlearn.evaluation.figures import Evaluation, FigureName
 from clip_unlearn.evaluation.pixels import encode_rows
 from clip_unlearn.evaluation.zero_shot import count, evaluate
 from clip_unlearn.models.clip import ClipModel
@@ -41,7 +41,8 @@ class Series:
     """The first of some classes forgotten, then more of them.
 
     Attributes:
-        job: the model, and all classes in their order.
+        job: the model, and all classes in their order; every row leaves the pictures of all of
+            them out of what is kept, so that rows can be compared.
         recipe: the method.
         mode: all in one request, or one request after another, each on the model as the last one
             left it.
@@ -111,18 +112,16 @@ def run_many(
             f"Numbers of classes are {', '.join(map(str, counts))}. Give some from 1 to "
             f"{len(forget_classes)}, which is how many there are."
         )
-    job = replace(template, forget_classes=tuple(forget_classes[: max(counts)]))
+    job = replace(template, forget_classes=tuple(forget_classes))
     model, code = load_job_model(job), CodeHashes()
     key = original_key(job, model, setting_of(job, model), code)
     every = []
     for recipe in recipes:
         parts = entrant_parts(recipe, "", None, code, shipped_sha256(model))
         for mode in MODES:
-            own = {n: digest([key, parts, mode, list(job.forget_classes[:n])]) for n in counts}
-            every += [
-                Series(job, recipe, mode, own, seed, folder, digest([key, *job.forget_classes]))
-                for seed in seeds
-            ]
+            asked = digest([key, *job.forget_classes])
+            own = {n: digest([asked, parts, mode, n]) for n in counts}
+            every += [Series(job, recipe, mode, own, seed, folder, asked) for seed in seeds]
     warnings: list[str] = []
     for number, series in enumerate(every):
         on_progress(Progress("bench", number, len(every), f"{series.label}, {series.mode}"))
@@ -231,10 +230,13 @@ def _write(
         **_figures(after),
         "right_after": mean,
         "came_back": None if mean is None or now is None else now - mean,
+        "forget_pictures": _pictures(after, "forget_accuracy"),
+        "kept_pictures": _pictures(after, "all_classes_accuracy"),
         "before": _figures(before),
         "score": score(before, after),
         "robust_score": robust_score(before, after),
         "seconds": sum(done.seconds for done in requests),
+        "seconds_by_request": [done.seconds for done in requests],
         "peak_memory_bytes": peak,
         "fingerprint": series.fingerprints[number],
         "warnings": list(after.warnings),
@@ -244,3 +246,9 @@ def _write(
 
 def _figures(evaluation: Evaluation) -> dict[str, Any]:
     return {name: getattr(evaluation, name) for name in (*FIGURES, "zero_line")}
+
+
+def _pictures(evaluation: Evaluation, name: FigureName) -> int:
+    """How many pictures a figure is of."""
+    found = evaluation.figures.get(name)
+    return 0 if found is None else found.count

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING
 
 from clip_unlearn.progress import OnProgress, ignore
 from clip_unlearn.progress import Progress as Report
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @contextlib.contextmanager
@@ -19,6 +20,9 @@ def progress_bar(console: Console | None = None) -> Iterator[OnProgress]:
     Args:
         console: where to draw; standard error without it.
     """
+    from rich.console import Console  # each verb's help would wait for it
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
     console = console or Console(stderr=True)
     if not console.is_terminal:
         yield ignore

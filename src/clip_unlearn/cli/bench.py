@@ -14,7 +14,6 @@ from clip_unlearn.cli.bench_quality import quality
 from clip_unlearn.cli.bench_speed import speed
 from clip_unlearn.cli.bench_tuning import tuning
 from clip_unlearn.cli.console import warn
-from clip_unlearn.runs import refuse_no_file
 
 bench = typer.Typer(help="Run protocols over many classes, and report them.", no_args_is_help=True)
 bench.command(
@@ -46,6 +45,7 @@ def report(
     """
     from clip_unlearn.bench.report import has_results, write_report
     from clip_unlearn.bench.speed.page import PERFORMANCE, SPEED, write_performance
+    from clip_unlearn.runs import refuse_no_file
 
     refuse_no_file(output)
     if (results / SPEED).is_dir():

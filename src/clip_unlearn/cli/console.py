@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from clip_unlearn.runs import write_json
 
 
 def write_document(document: Any, *, as_json: bool, json_file: Path | None) -> None:
@@ -21,6 +15,10 @@ def write_document(document: Any, *, as_json: bool, json_file: Path | None) -> N
     Raises:
         InputError: if the file can't be written.
     """
+    import json
+
+    from clip_unlearn.runs import write_json
+
     if json_file is not None:
         write_json(json_file, document, flag="--json-file")
     if as_json:
@@ -37,6 +35,10 @@ def print_table(
         rows: cells, shown as they are.
         numbers_from: the first column that holds numbers, flush right and never broken.
     """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, column in enumerate(columns):
         if numbers_from is not None and place >= numbers_from:

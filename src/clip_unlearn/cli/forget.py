@@ -11,6 +11,7 @@ from clip_unlearn.cli import options
 from clip_unlearn.cli.audit import print_report
 from clip_unlearn.cli.bars import progress_bar
 from clip_unlearn.cli.console import between, duration, percent, print_table, warn, write_document
+from clip_unlearn.sizes import in_bytes, in_units
 
 if TYPE_CHECKING:
     from clip_unlearn.pipeline.estimate import Estimate
@@ -61,6 +62,10 @@ def forget(
             help="Save nothing if classes to keep lose more accuracy than this, such as 0.02.",
         ),
     ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Fewer images at once, to stay under it: 800MB or 2GB."),
+    ] = None,
     as_json: options.Json = False,
     json_file: options.JsonFile = None,
 ) -> None:
@@ -90,6 +95,7 @@ def forget(
         audit=audit,
         retain_from=retain_from,
         max_retain_drop=max_retain_drop,
+        max_memory=None if max_memory is None else in_bytes(max_memory),
     )
 
     def announce(estimate: Estimate) -> None:
@@ -105,9 +111,7 @@ def forget(
 
 def in_words(estimate: Estimate) -> str:
     """What a job will take, as a user is told before its long part."""
-    memory = f"{estimate.memory_bytes / 1e9:.1f} GB of memory"
-    if estimate.memory_bytes < 1e9:
-        memory = f"{estimate.memory_bytes / 1e6:.0f} MB of memory"
+    memory = f"{in_units(estimate.memory_bytes)} of memory"
     if estimate.seconds is None:
         return f"This takes about {memory}; how long is not known of this method."
     once = ", making pictures of other classes among it" if estimate.makes_retain_set else ""

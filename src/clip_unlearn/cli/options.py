@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from clip_unlearn.errors import InputError
-from clip_unlearn.runs import refuse_no_file
 
 
 def _writable(path: Path | None) -> Path | None:
     """Refuse a file that can't be written before the work is done that it is to tell of."""
+    from clip_unlearn.runs import refuse_no_file
+
     if path is not None:
         parents = refuse_no_file(path, flag="--json-file").parents
         folder = next(p for p in parents if p.exists())

@@ -173,7 +173,7 @@ class ErrorMaximisingNoise:
 
         def losses() -> Iterator[Tensor]:
             for _ in range(self.noise_steps):
-                features = F.normalize(model.network.encode_image(noise).float(), dim=-1)
+                features = F.normalize(model.encode_normalized(noise).float(), dim=-1)
                 logits = task.known.logits(features, model.logit_scale)
                 norm = noise.square().sum((1, 2, 3)).mean()
                 yield self.noise_penalty * norm - F.cross_entropy(logits, labels.to(logits.device))

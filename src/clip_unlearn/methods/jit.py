@@ -176,7 +176,7 @@ class JustInTime:
         perturbed, distances = encode_perturbed(
             model, images, noise, perturbation_batch=IMAGE_BATCH
         )
-        output: Tensor = model.network.encode_image(images)
+        output = model.encode_normalized(images)
         if text is not None:
             scale = model.logit_scale
             output, perturbed = (

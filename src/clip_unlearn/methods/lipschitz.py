@@ -291,7 +291,7 @@ class _Descent:
             perturbation_batch=method.perturbation_batch,
             clamp=method.clamp_noise,
         )
-        image, text = model.network.encode_image(self.images), model.encode_text(self.tokens)[0]
+        image, text = model.encode_normalized(self.images), model.encode_text(self.tokens)[0]
         loss = lipschitz_loss(
             perturbed,
             distances,

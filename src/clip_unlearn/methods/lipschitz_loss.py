@@ -74,7 +74,7 @@ def encode_perturbed(
     while drawn := list(islice(draws, perturbations_at_once)):
         perturbed, distance = perturb(images, torch.stack(drawn), clamp=clamp)
         parts = perturbed.flatten(0, 1).split(perturbation_batch)
-        encoded = torch.cat([model.network.encode_image(part) for part in parts])
+        encoded = torch.cat([model.encode_normalized(part) for part in parts])
         features.append(encoded.unflatten(0, distance.shape))
         distances.append(distance)
     return torch.cat(features), torch.cat(distances)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from clip_unlearn.errors import NonFiniteError
+from clip_unlearn.models.parts import in_parts
 from clip_unlearn.models.preprocess import Preprocess
 from clip_unlearn.models.text import encode_text_cut
 
@@ -70,6 +71,7 @@ class ClipModel:
         config: open_clip's model config, as `open_clip_config.json` has it under `model_cfg`.
         provenance: where it came from.
         warnings: what could not be found out while loading.
+        image_batch: the most images encoded at once; None for as many as are asked about.
     """
 
     network: CLIP
@@ -78,6 +80,7 @@ class ClipModel:
     config: dict[str, Any]
     provenance: Provenance
     warnings: tuple[str, ...] = field(default=())
+    image_batch: int | None = None
 
     @property
     def device(self) -> torch.device:
@@ -96,7 +99,11 @@ class ClipModel:
         Args:
             images: `(B, 3, size, size)`, pixels in [0, 1], not normalised.
         """
-        return cast(Tensor, self.network.encode_image(self.preprocess.normalize(images)))
+        return self.encode_normalized(self.preprocess.normalize(images))
+
+    def encode_normalized(self, images: Tensor) -> Tensor:
+        """The same of images in the model's own normalisation, `(B, 3, size, size)`."""
+        return in_parts(self.network.encode_image, images, self.image_batch)
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Text features `(N, D)`, not normalised.

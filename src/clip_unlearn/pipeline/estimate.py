@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from clip_unlearn.errors import InputError
 from clip_unlearn.methods.catalog import Method
 from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.models.clip import ClipModel
-from clip_unlearn.models.frozen import frozen_image_encoder
+from clip_unlearn.models.frozen import frozen_image_encoder, frozen_trunk
 from clip_unlearn.models.layers import visual_family
+from clip_unlearn.sizes import in_units
 from clip_unlearn.synthesis.catalog import Synthesizer
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
 from clip_unlearn.synthesis.pyramid import AscentSettings
@@ -30,6 +33,7 @@ _FORWARD = 1 / 3  # of a forward and backward pass
 _UPPER = {"resnet": 1 / 20, "transformer": 1 / 50}  # of a forward pass: a step of a gate's units
 _WHOLE = 5  # times as much where whole tensors move
 _COPIES = 4  # of the weights: themselves, gradients, and Adam's two
+_LEARNT = 4  # of activations: themselves, joined, and what is made of them for the steps
 
 
 @dataclass(frozen=True)
@@ -39,14 +43,43 @@ class Estimate:
     Attributes:
         seconds: wall time; a method that stops when enough is forgotten may take less. `None` for a
             method or synthesiser whose cost is not known.
-        memory_bytes: of weights, gradients and activations.
+        held_bytes: of weights, gradients, pictures, and activations that the steps learn from.
+        image_bytes: of an image's activations between a forward and a backward pass.
+        batch: the most images at once.
         makes_retain_set: whether the time includes pictures of classes to keep, which are made
             once a model; they may be in the cache.
     """
 
     seconds: float | None
-    memory_bytes: int
+    held_bytes: int
+    image_bytes: int
+    batch: int
     makes_retain_set: bool
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of all that is there at once."""
+        return self.held_bytes + self.batch * self.image_bytes
+
+    def within(self, max_bytes: int) -> Self:
+        """The same with as many images at once as such memory holds, at 4/3 of the time at most.
+
+        Args:
+            max_bytes: above 0.
+
+        Raises:
+            InputError: if it does not hold what is there whatever the batch, and one image.
+        """
+        if self.memory_bytes <= max_bytes:
+            return self
+        batch = (max_bytes - self.held_bytes) // self.image_bytes
+        if batch < 1:
+            least = self.held_bytes + self.image_bytes
+            raise InputError(
+                f"--max-memory is {in_units(max_bytes)}, and the job needs {in_units(least)} with "
+                "one image at a time. Give that much or more."
+            )
+        return replace(self, batch=batch)
 
 
 @dataclass(frozen=True)
@@ -58,12 +91,16 @@ class Cost:
         passes: images forward and backward.
         frozen_passes: the same through the encoder's frozen copy.
         views: images forward alone through that.
+        held: activations that the steps learn from, of pictures to keep.
+        own: the same of each class's pictures.
     """
 
     batch: int
     passes: float = 0
     frozen_passes: float = 0
     views: float = 0
+    held: float = 0
+    own: float = 0
 
 
 @dataclass(frozen=True)
@@ -75,12 +112,14 @@ class Probe:
         lean: the same in the encoder's frozen copy, on which pictures are made.
         view: seconds forward alone in that copy.
         kept_bytes: of activations, between forward and backward.
+        activation_bytes: of those below the last block.
     """
 
     both: float
     lean: float
     view: float
     kept_bytes: int
+    activation_bytes: int
 
 
 def estimate(
@@ -121,9 +160,15 @@ def estimate(
         seconds += found.lean * kept[1] * _expected_steps(RETAIN_ASCENT)
         batch = max(batch, min(BATCH, kept[1]))
     weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
+    pictures = num_pictures + images * num_forget + (kept[1] if method.uses_retain_set else 0)
+    known = [cost for cost in costs if cost is not None]
+    activations = sum(cost.held + cost.own * num_forget for cost in known)
+    held = _COPIES * weights + pictures * _grey(model, 1).nbytes
     return Estimate(
         seconds=None if None in costs else seconds,
-        memory_bytes=_COPIES * weights + batch * found.kept_bytes,
+        held_bytes=held + int(_LEARNT * activations * found.activation_bytes),
+        image_bytes=found.kept_bytes,
+        batch=batch,
         makes_retain_set=makes,
     )
 
@@ -170,10 +215,9 @@ def method_cost(
             near = min(method.near_classes, kept_classes)
             near_images = near * min(each, method.near_images)
             turned = min(method.turned_images, near_images)
-            views = near_images * method.near_views
             far = (kept_classes - near) * min(each, method.retain_images)
-            views += far * method.retain_views
-            views += (images + turned) * (1 + method.mixes) * method.forget_views
+            kept = near_images * method.near_views + far * method.retain_views
+            own = (images + turned) * (1 + method.mixes) * method.forget_views
             whole = (
                 not (method.units and method.channels)
                 or method.num_layers is not None
@@ -184,11 +228,13 @@ def method_cost(
             return Cost(
                 max(method.batch_size, int(turned)),
                 frozen_passes=turned * _expected_steps(TURNING),
-                views=views + steps * upper,
+                views=kept + own + steps * upper,
+                held=kept,
+                own=own,
             )
         case Lipschitz():
             each = images * (method.num_perturbations + 1)
-            return Cost(each, passes=each * method.max_steps)
+            return Cost(images, passes=each * method.max_steps)
         case _:
             return None
 
@@ -206,7 +252,9 @@ def probe(model: ClipModel) -> Probe:
     with torch.no_grad():
         frozen(_grey(model, count)).cpu()  # waits for the device
     view = time.monotonic() - started
-    return Probe(both / count, lean / count, view / count, kept // count)
+    with torch.no_grad():
+        below = frozen_trunk(model, blocks=0)(_grey(model, 1)).nbytes
+    return Probe(both / count, lean / count, view / count, kept // count, below)
 
 
 def timed_pass(

@@ -87,9 +87,12 @@ class ForgetJob(Job):
             that it lacks have synthetic ones.
         max_retain_drop: the most accuracy that classes to keep may lose, a share in [0, 1]; a
             result that costs more is not saved.
+        max_memory: bytes of weights, pictures and activations to stay under, by fewer images at
+            once, where that is possible; the result is the same to rounding.
 
     Raises:
-        InputError: if pictures are to be measured on that were fitted to, or for no share.
+        InputError: if pictures are to be measured on that were fitted to, for no share, or for no
+            memory.
     """
 
     _: KW_ONLY
@@ -102,10 +105,15 @@ class ForgetJob(Job):
     audit: bool = False
     retain_from: Path | str | None = None
     max_retain_drop: float | None = None
+    max_memory: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a limit that is no share, and a measure on what was fitted to."""
+        """Refuse a limit that is no share or no memory, and a measure on what was fitted to."""
         super().__post_init__()
+        if self.max_memory is not None and self.max_memory <= 0:
+            raise InputError(
+                f"--max-memory is {self.max_memory}. Give a number of bytes above 0, such as 2GB."
+            )
         if self.max_retain_drop is not None and not 0 <= self.max_retain_drop <= 1:
             raise InputError(
                 f"--max-retain-drop is {self.max_retain_drop}. Give a share from 0 to 1, such as "

@@ -75,17 +75,19 @@ def run(
     original = OriginalText.of(model, task)
     refuse_unknown(model, task, original.classifier, setting.source, forget_classes)
     classifier = original.classifier.subset(task.classnames_for(forget_classes))
-    on_estimate(
-        estimate(
-            model,
-            method,
-            synthesizer,
-            num_forget=len(forget_classes),
-            num_classes=len(classifier.classnames),
-            num_pictures=len(data.images),
-            watched=job.max_retain_drop is not None,
-        )
+    expected = estimate(
+        model,
+        method,
+        synthesizer,
+        num_forget=len(forget_classes),
+        num_classes=len(classifier.classnames),
+        num_pictures=len(data.images),
+        watched=job.max_retain_drop is not None,
     )
+    if job.max_memory is not None:
+        expected = expected.within(job.max_memory)
+        model = dataclasses.replace(model, image_batch=expected.batch)
+    on_estimate(expected)
     clock.lap("loading")
 
     log(Progress("evaluation", 0, 2, "before"))

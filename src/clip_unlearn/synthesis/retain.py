@@ -1,4 +1,4 @@
-"""Synthetic pictures of the classes to keep: made once for a model, then read from a file."""
+"""Synthetic pictures of the classes to keep: made once for a model, then read from files."""
 
 from __future__ import annotations
 
@@ -42,18 +42,20 @@ def synthesize_retain_set(
     classifier: ZeroShotClassifier,
     *,
     groups: Sequence[Sequence[str]] = (),
+    wanted: Sequence[str] | None = None,
     images_per_class: int = 2,
     ascent: AscentSettings,
     generator: torch.Generator,
     on_progress: OnProgress = ignore,
 ) -> RetainSet:
-    """Pictures of every class of a classifier, made from the model alone.
+    """Pictures of every class of a classifier, or of some, made from the model alone.
 
     Args:
         model: the original.
-        classifier: over the classes to make pictures of.
+        classifier: over the classes that pictures must win against.
         groups: tasks; a picture must win against the classes of its group. Without them, against
             all classes.
+        wanted: the classes to make pictures of; all of them where none are named.
         images_per_class: two show more than one view.
         ascent: settings; no picture leaves early, since poor ones of hard classes count as well.
         generator: on the CPU.
@@ -64,8 +66,10 @@ def synthesize_retain_set(
     for group in groups or [names]:
         rows = torch.tensor([names.index(n) for n in group if n in names], dtype=torch.long)
         rivals[rows[:, None], rows[None]] = True
-    labels = torch.arange(len(names)).repeat_interleave(images_per_class)
-    batches = labels.split(BATCH)
+    made_of = names if wanted is None else tuple(wanted)
+    rows = torch.tensor([names.index(name) for name in made_of], dtype=torch.long)
+    labels = torch.arange(len(made_of)).repeat_interleave(images_per_class)
+    batches = rows.repeat_interleave(images_per_class).split(BATCH)
     made = []
     for number, batch in enumerate(batches):
         done, total = number * ascent.max_steps, len(batches) * ascent.max_steps
@@ -83,7 +87,7 @@ def synthesize_retain_set(
             on_step=on_step,
         )
         made.append(found.images)
-    return RetainSet(torch.cat(made), labels, names)
+    return RetainSet(torch.cat(made), labels, made_of)
 
 
 def encode_retain_set(retain_set: RetainSet) -> bytes:
@@ -137,7 +141,8 @@ def load_retain_set(
 ) -> RetainSet:
     """The retain set of a model's root: shipped, from the cache, or made now and cached.
 
-    Pictures of classes that were ever forgotten are never in it.
+    Pictures of classes that were ever forgotten are never in it. Another request makes pictures of
+    those classes alone that have none yet.
 
     Args:
         model: whose root's hash names the set.
@@ -156,39 +161,55 @@ def load_retain_set(
         size = model.preprocess.size
         return RetainSet(torch.zeros(0, 3, size, size), torch.zeros(0, dtype=torch.long), ())
     kept = classifier.subset(near)
-    places = _cache_files(model, kept)
-    for place in places:
-        if (known := _cached(place)) is not None:
-            return known.without(forgotten)
-    generator = torch.Generator().manual_seed(0)  # one set a model, whoever asks first
-    made = synthesize_retain_set(
-        model, kept, ascent=RETAIN_ASCENT, generator=generator, on_progress=on_progress
-    )
-    data = encode_retain_set(made)
-    found = decode_retain_set(data).without(forgotten)
-    try:
-        write_bytes(places[-1], data)
-    except InputError:  # a cache that can't be written must not cost the run
-        return replace(found, warnings=(_NOT_CACHED.format(folder=cache_folder()),))
-    return found
+    stems = _cache_stems(model, kept)
+    known = [found for stem in stems for found in _cached(stem)]
+    named = {name for found in known for name in found.classnames}
+    missing = [name for name in near if name not in named]
+    warnings: tuple[str, ...] = ()
+    if missing:
+        generator = torch.Generator().manual_seed(0)  # one set a model, whoever asks first
+        made = synthesize_retain_set(
+            model,
+            kept,
+            wanted=missing,
+            ascent=RETAIN_ASCENT,
+            generator=generator,
+            on_progress=on_progress,
+        )
+        data = encode_retain_set(made)
+        known.append(decode_retain_set(data))
+        try:
+            write_bytes(cache_folder() / f"{stems[-1]}-{_digest(missing)}.zip", data)
+        except InputError:  # a cache that can't be written must not cost the run
+            warnings = (_NOT_CACHED.format(folder=cache_folder()),)
+    first, *more = known
+    for other in more:
+        first = first.filled_from(other)
+    return replace(first.of_classes(near), warnings=warnings)
 
 
-def _cache_files(model: ClipModel, kept: ZeroShotClassifier) -> list[Path]:
-    """Where the set may be: what the root made and, of an edited model, what it made itself."""
-    parts = [*kept.classnames, *kept.templates, repr(RETAIN_ASCENT)]
-    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+def _cache_stems(model: ClipModel, kept: ZeroShotClassifier) -> list[str]:
+    """How files begin that the root made and, of an edited model, those that it made itself."""
+    made = _digest([*kept.templates, repr(RETAIN_ASCENT)])
     makers = [model.provenance.root_sha256]
     if model.provenance.forgotten:
         makers.append(weights_sha256(model.network))
-    return [cache_folder() / f"{maker[:16]}-{digest}.zip" for maker in makers]
+    return [f"{maker[:16]}-{made}" for maker in makers]
 
 
-def _cached(path: Path) -> RetainSet | None:
-    """The set in a file of the cache; one that is damaged counts as none and is made again."""
-    try:
-        return decode_retain_set(path.read_bytes())
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError):
-        return None
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+
+
+def _cached(stem: str) -> list[RetainSet]:
+    """The sets in files of the cache; one that is damaged counts as none and is made again."""
+    found = []
+    for path in sorted(cache_folder().glob(f"{stem}-*.zip")):
+        try:
+            found.append(decode_retain_set(path.read_bytes()))
+        except (OSError, zipfile.BadZipFile, KeyError, ValueError):
+            continue
+    return found
 
 
 def shipped_sha256(model: ClipModel) -> str | None:

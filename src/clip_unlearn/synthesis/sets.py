@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -80,6 +81,14 @@ class RetainSet:
         rows = [row for row, label in enumerate(old) if label in place]
         labels = self.labels.new_tensor([place[old[row]] for row in rows])
         return replace(self, images=self.images[rows], labels=labels, classnames=tuple(keep_names))
+
+    def of_classes(self, names: Sequence[str]) -> RetainSet:
+        """The pictures of the named classes alone, in their order; of those that it has."""
+        known = [name for name in names if name in self.classnames]
+        rows = [(self.labels == self.classnames.index(n)).nonzero()[:, 0] for n in known]
+        labels = torch.arange(len(known)).repeat_interleave(torch.tensor([len(r) for r in rows]))
+        order = torch.cat([*rows, self.labels[:0]])
+        return replace(self, images=self.images[order], labels=labels, classnames=tuple(known))
 
     def filled_from(self, other: RetainSet) -> RetainSet:
         """The set, and of classes that it lacks the other's pictures."""

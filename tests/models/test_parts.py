@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.frozen import frozen_image_encoder, frozen_trunk
+
+
+def _pass(encode: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, Tensor, int]:
+    """Features, the gradient of their squares, and bytes that are kept until then."""
+    images = images.clone().requires_grad_()
+    kept: dict[int, int] = {}
+
+    def pack(value: Tensor) -> Tensor:
+        kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        features = encode(images)
+    (gradient,) = torch.autograd.grad(features.square().sum(), images)
+    return features.detach(), gradient, sum(kept.values())
+
+
+@pytest.mark.parametrize("kind", ["resnet", "vit"])
+@pytest.mark.parametrize("lean", [False, True])
+def test_a_few_images_at_a_time_give_the_same_and_keep_less(
+    kind: str, lean: bool, trained_model: Callable[[str], ClipModel]
+) -> None:
+    model = trained_model(kind)
+    few = replace(model, image_batch=3)
+    size = model.preprocess.size
+    images = torch.rand(8, 3, size, size, generator=torch.Generator().manual_seed(0))
+    encoders = [
+        frozen_image_encoder(own, torch.float32) if lean else own.encode_image
+        for own in (model, few)
+    ]
+    features, gradient, kept = _pass(encoders[0], images)
+    again, gradient_again, kept_again = _pass(encoders[1], images)
+    torch.testing.assert_close(again, features, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(gradient_again, gradient, rtol=1e-3, atol=1e-5)
+    assert kept_again < kept / 2
+
+
+@torch.no_grad()
+def test_a_trunk_takes_a_few_images_at_a_time_too(
+    trained_model: Callable[[str], ClipModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = replace(trained_model("vit"), image_batch=2)
+    size = model.preprocess.size
+    images = torch.rand(5, 3, size, size, generator=torch.Generator().manual_seed(0))
+    whole = frozen_trunk(replace(model, image_batch=None), blocks=0, dtype=torch.float32)
+    parts = frozen_trunk(model, blocks=0, dtype=torch.float32)
+    torch.testing.assert_close(parts(images), whole(images), rtol=1e-4, atol=1e-5)
+    seen: list[int] = []
+    normalize = model.preprocess.normalize
+
+    def counted(self: object, given: Tensor) -> Tensor:
+        seen.append(len(given))
+        return normalize(given)
+
+    monkeypatch.setattr(type(model.preprocess), "normalize", counted)
+    parts(images)
+    assert seen == [2, 2, 1]
