@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from tests.bench.conftest import here, recipe
 
+from clip_unlearn.bench import many
 from clip_unlearn.bench.many import run_many
 from clip_unlearn.bench.report import many_lines, many_table
-from clip_unlearn.errors import InputError
+from clip_unlearn.errors import InputError, UnknownToModelError
 from clip_unlearn.pipeline.request import Job
 
 NAMES = ("red", "blue", "green")
@@ -50,3 +51,33 @@ def _unwanted(
 def test_more_classes_than_there_are_is_refused(colours: Job, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"are 1, 4\. Give some from 1 to 3"):
         run_many([recipe("nullspace")], colours, NAMES, tmp_path, counts=(1, 4), run=here)
+
+
+def test_a_class_that_went_with_others_needs_no_request_of_its_own(
+    colours: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget = many.forget
+
+    def knows_no_blue(*given: Any, **settings: Any) -> Any:
+        if list(given[4]) == ["blue"]:
+            raise UnknownToModelError("The model does not know 'blue'.")
+        return forget(*given, **settings)
+
+    monkeypatch.setattr(many, "forget", knows_no_blue)
+    monkeypatch.setattr(many, "MODES", ("in_turn",))
+    rows, warnings = run_many([recipe("nullspace")], colours, NAMES, tmp_path, counts=(3,), run=here)
+    assert warnings == ()
+    (row,) = rows
+    assert len(row["seconds_by_request"]) == 2
+    assert any("'blue' was not known any more" in line for line in row["warnings"])
+    assert row["forget_pictures"] > 0
+
+
+def test_rows_keep_the_same_pictures_whatever_counts_are_asked_for(
+    colours: Job, tmp_path: Path
+) -> None:
+    one, _ = run_many([recipe("nullspace")], colours, NAMES, tmp_path / "a", counts=(1,), run=here)
+    more, _ = run_many(
+        [recipe("nullspace")], colours, NAMES, tmp_path / "b", counts=(1, 3), run=here
+    )
+    assert one[0]["kept_pictures"] == more[0]["kept_pictures"] == more[1]["kept_pictures"] > 0

@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from clip_unlearn.bench.pooling import Answered, kept, left, per_class, robust, robust_score
+from clip_unlearn.bench.pooling import (
+    Answered,
+    kept,
+    left,
+    over_zero_line,
+    per_class,
+    robust,
+    robust_score,
+)
 from clip_unlearn.bench.resampling import Resamples
 from clip_unlearn.bench.store import Before
 from clip_unlearn.evaluation.figures import Answer, Question
@@ -133,3 +141,16 @@ def test_a_score_of_one_class_has_no_interval(resamples: Resamples) -> None:
     assert per_class(rows, resamples)["score"].interval is None
     rows.append(cell("jam", zero_shot={"jam": 0}, score=0.3).row)
     assert per_class(rows, resamples)["score"].interval is not None
+
+
+def test_what_prototypes_find_beyond_the_zero_line_is_paired_with_it(resamples: Resamples) -> None:
+    cells = [cell("pie", zero_shot={"pie": 0}, prototype=4, line=3)]
+    cells.append(cell("jam", zero_shot={"jam": 0}, prototype=0, line=3))
+    figures = left(cells, resamples, before=False)
+    found = over_zero_line(figures)
+    assert found is not None
+    assert found.value == pytest.approx((4 / 4 + 0 / 2) / 2 - 3 / 5)
+    assert found.count == 6
+    own, line = figures["prototype_accuracy"].replicates, figures["zero_line"].replicates
+    assert found.interval == tuple(np.nanquantile(own - line, [0.025, 0.975]))
+    assert over_zero_line({"prototype_accuracy": figures["prototype_accuracy"]}) is None

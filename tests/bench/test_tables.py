@@ -90,3 +90,14 @@ def test_csv_and_json_hold_the_same_figures_and_nothing_for_what_is_missing(summ
     assert float(line["score_high"]) == row["intervals"]["score"][1]
     assert line.keys() >= {"retain_kept", "retain_kept_low"}  # a ratio is no accuracy
     assert line["tug_of_war"] == "" and row["tug_of_war"] is None
+
+
+def test_prototypes_over_the_zero_line_are_in_the_table_and_in_both_files(summary: Made) -> None:
+    one = summary("one", prototypes_over_zero_line=[-0.1, 0.3])
+    *_, attacks = tables([one, summary("two", prototypes_over_zero_line=[-0.3, -0.2])])
+    place = attacks.header.index("prototypes over zero line")
+    assert attacks.rows[0][place] == Cell("10.0 [-9.0, 29.0], n = 6")
+    assert not attacks.rows[1][place].bold  # below the line is no better than on it
+    assert as_json([one])[0]["prototypes_over_zero_line"] == pytest.approx(0.1)
+    (line,) = csv.DictReader(io.StringIO(as_csv([one])))
+    assert float(line["prototypes_over_zero_line_high"]) == pytest.approx(0.29)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,15 +16,21 @@ from clip_unlearn.bench.entrants import label_of
 from clip_unlearn.bench.store import Rows
 from clip_unlearn.bench.tables import Cell, Table
 from clip_unlearn.evaluation.intervals import wilson
+from clip_unlearn.methods.catalog import methods
 
 VERDICTS = ("FAIL", "CANNOT TELL", "PASS")
 _NONE = "-"
 _MODELS = ("original", "zero_line", "oracle")
+_POINTS = 0.05  # so near to an oracle is near enough, or as near as oracles are to each other
+_SECOND_ORACLE = re.compile(r"oracle-\d+")
 
 
 def audit_tables(rows: Rows) -> list[Table]:
-    """The tables of one model's cells: verdicts, power of each attack, what each one found."""
-    return [verdict_table(rows), power_table(rows), found_table(rows)]
+    """The tables of one model's cells: verdicts, power of each attack, what each one found.
+
+    Where a second oracle was judged beside the default method, how near both are to the first.
+    """
+    return [verdict_table(rows), power_table(rows), found_table(rows), *oracle_tables(rows)]
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,8 @@ class Record:
         cells: how many: a class may have several seeds.
         verdicts: classes by the verdict that most of their seeds have, the worse of equals.
         found_by: attacks that failed, with the number of cells, most first, equals by name.
+        data_seen: what the method was given; a dash for what is no method.
+        seconds: median time of the attacks, where it is known.
     """
 
     label: str
@@ -43,6 +52,8 @@ class Record:
     cells: int
     verdicts: Mapping[str, int]
     found_by: tuple[tuple[str, int], ...]
+    data_seen: str
+    seconds: float | None
 
 
 def records(rows: Rows) -> list[Record]:
@@ -55,8 +66,34 @@ def records(rows: Rows) -> list[Record]:
             by_class.setdefault(row["forget_class"], []).append(row["verdict"])
         verdicts = Counter(max(VERDICTS, key=each.count) for each in by_class.values())
         most_first = sorted(attacks.items(), key=lambda one: (-one[1], one[0]))
-        found.append(Record(label, len(by_class), len(own), verdicts, tuple(most_first)))
+        seconds = [row["seconds"] for row in own if row.get("seconds") is not None]
+        found.append(
+            Record(
+                label=label,
+                classes=len(by_class),
+                cells=len(own),
+                verdicts=verdicts,
+                found_by=tuple(most_first),
+                data_seen=_data_seen(own[0]),
+                seconds=float(np.median(seconds)) if seconds else None,
+            )
+        )
     return found
+
+
+def _data_seen(row: Mapping[str, Any]) -> str:
+    """What the method was given: by its row, or by its class and the kind of its pictures."""
+    if row.get("data_seen"):
+        return ", ".join(row["data_seen"])
+    if row["method"] not in {entry.name for entry in methods}:
+        return _NONE
+    kind, synthetic = methods[row["method"]], row["data"] == "synthetic"
+    given = set()
+    if {"synthetic", "forget"} & set(kind.data_seen):
+        given |= {"synthetic" if synthetic else "forget"}
+    if kind.uses_retain_set:
+        given |= {"synthetic" if synthetic else "retain"}
+    return ", ".join(sorted(given or kind.data_seen))
 
 
 def verdict_table(rows: Rows) -> Table:
@@ -65,8 +102,10 @@ def verdict_table(rows: Rows) -> Table:
     for one in records(rows):
         shares = [_share(one.verdicts.get(verdict, 0), one.classes) for verdict in VERDICTS]
         words = ", ".join(f"{name} {count}" for name, count in one.found_by) or _NONE
-        body.append(_cells(one.label, f"{one.classes}, {one.cells}", *shares, words))
-    header = ("model judged", "classes, cells", *VERDICTS, "failed by, cells")
+        seconds = _NONE if one.seconds is None else f"{one.seconds:.0f}"
+        counts = f"{one.classes}, {one.cells}"
+        body.append(_cells(one.label, counts, *shares, words, one.data_seen, seconds))
+    header = ("model judged", "classes, cells", *VERDICTS, "failed by, cells", "data seen", "s")
     return Table("Verdicts, in per cent of classes", header, tuple(body))
 
 
@@ -95,6 +134,54 @@ def found_table(rows: Rows) -> Table:
             cells.append(f"{100 * float(np.mean(found)):.1f} ({failed})" if found else _NONE)
         body.append(_cells(name, *cells))
     return Table("Found, in per cent (cells that fail)", ("attack", *labels), tuple(body))
+
+
+def oracle_tables(rows: Rows) -> list[Table]:
+    """By attack: how far the default method is from an oracle, beside how far another oracle is.
+
+    Returns:
+        One table, or none where only one oracle was heard of.
+    """
+    own = methods.default
+    labels = [label for label, _ in _by_defendant(rows)]
+    second = next(filter(_SECOND_ORACLE.fullmatch, labels), None)
+    if second is None or own not in labels:
+        return []
+    body, verdicts = [], Counter[str]()
+    for name, found in _by_variant(rows):
+        gaps, spreads = _from_oracle(found, own), _from_oracle(found, second)
+        if gaps:
+            mean = float(np.mean(gaps))
+            is_near = abs(mean) <= max(_POINTS, _mean_size(spreads))
+            words = "yes" if is_near else f"no, {'above' if mean > 0 else 'below'}"
+            verdicts[words] += 1
+            sizes = [f"{100 * _mean_size(each):.1f}" if each else _NONE for each in (gaps, spreads)]
+            body.append(_cells(name, _signed(gaps), *sizes, words))
+    header = ("attack", f"{own} - oracle", f"{own}, size", f"{second}, size", "within")
+    counts = f"{verdicts['yes']} of {len(body)} attacks within, {verdicts['no, above']} above"
+    title = f"{own} beside the oracle, in points: {counts}"
+    return [Table(title, header, tuple(body))]
+
+
+def _from_oracle(found: _Found, label: str) -> list[float]:
+    """By class, how much more is found of a defendant than of the oracle, its mean over seeds."""
+    values: dict[str, list[float]] = {}
+    for owner, name, attack in found:
+        if owner == label and None not in (attack["unlearned"], attack["oracle"]):
+            values.setdefault(name, []).append(attack["unlearned"] - attack["oracle"])
+    return [float(np.mean(own)) for own in values.values()]
+
+
+def _mean_size(values: Sequence[float]) -> float:
+    return float(np.mean(np.abs(values))) if values else 0.0
+
+
+def _signed(values: Sequence[float]) -> str:
+    found = over_nothing(values)
+    if found is None:
+        return f"{100 * values[0]:+.1f}"
+    low, high = found.limits
+    return f"{100 * found.value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
 
 def _by_defendant(rows: Rows) -> list[tuple[str, Rows]]:

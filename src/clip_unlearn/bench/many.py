@@ -17,7 +17,7 @@ from clip_unlearn.bench.forgetting import Forgotten, SetCache, forget
 from clip_unlearn.bench.isolation import Runner, in_own_process, tried
 from clip_unlearn.bench.stage import Stage, load_job_model, setting_of
 from clip_unlearn.bench.store import CACHE, CELLS, Rows, model_slug, read_row
-from clip_unlearn.errors import ClipUnlearnError, InputError
+from clip_unlearn.errors import ClipUnlearnError, InputError, UnknownToModelError, shown
 from clip_unlearn.evaluation.compare import robust_score, score
 from clip_unlearn.evaluation.data import EvaluationData
 from clip_unlearn.evaluation.figures import Evaluation, FigureName
@@ -158,17 +158,24 @@ def _at_once(series: Series, stage: Stage, cache: SetCache, missing: Sequence[in
 
 
 def _in_turn(series: Series, stage: Stage, cache: SetCache, missing: Sequence[int]) -> None:
-    """One pass to the largest number; the stage's model is changed for good."""
-    model, requests, own = stage.model, [], {}
+    """One pass to the largest number; the stage's model is changed for good.
+
+    A class that the requests before have taken with them needs no request of its own.
+    """
+    model, requests, own, lost = stage.model, [], {}, list[str]()
     for number, name in enumerate(series.job.forget_classes[: max(missing)], start=1):
-        done = _forget(series, stage, model, [name], cache)
-        done.edit.apply(model)
-        forgotten = (*model.provenance.forgotten, name)
-        model = replace(model, provenance=replace(model.provenance, forgotten=forgotten))
-        requests.append(done)
+        try:
+            done = _forget(series, stage, model, [name], cache)
+        except UnknownToModelError:
+            lost.append(name)
+        else:
+            done.edit.apply(model)
+            forgotten = (*model.provenance.forgotten, name)
+            model = replace(model, provenance=replace(model.provenance, forgotten=forgotten))
+            requests.append(done)
         own[name] = class_accuracy(model, stage.data, name)
         if number in missing:
-            _write(series, stage, model, number, requests, own, cache)
+            _write(series, stage, model, number, requests, own, cache, lost)
 
 
 def _forget(
@@ -206,6 +213,7 @@ def _write(
     requests: Sequence[Forgotten],
     own: dict[str, float | None],
     cache: SetCache,
+    lost: Sequence[str] = (),
 ) -> None:
     names = tuple(series.job.forget_classes[:number])
     data = replace(
@@ -239,7 +247,10 @@ def _write(
         "seconds_by_request": [done.seconds for done in requests],
         "peak_memory_bytes": peak,
         "fingerprint": series.fingerprints[number],
-        "warnings": list(after.warnings),
+        "warnings": [
+            *after.warnings,
+            *(f"{shown(name)} was not known any more: it had no request." for name in lost),
+        ],
     }
     write_json(series.path(number), row)
 

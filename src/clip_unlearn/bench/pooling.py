@@ -22,6 +22,7 @@ LEFT = {
 }
 KEPT = ("retain_accuracy", "transfer_accuracy", "all_classes_accuracy", "neighbour_accuracy")
 PER_CLASS = ("score", "robust_score", "tug_of_war", "oracle_distance")
+OVER_LINE = "prototypes_over_zero_line"
 _CONTROL = "zero_line"
 
 
@@ -219,6 +220,15 @@ def robust_score(
     return Pooled(value, limits(drawn) if dropped.count > 1 else None, dropped.count, drawn)
 
 
+def over_zero_line(figures: Mapping[str, Pooled]) -> Pooled | None:
+    """How much more prototypes find of the classes than of those that no model ever saw."""
+    if not {"prototype_accuracy", _CONTROL} <= figures.keys():
+        return None
+    found, line = figures["prototype_accuracy"], figures[_CONTROL]
+    drawn = found.replicates - line.replicates
+    return Pooled(found.value - line.value, limits(drawn), found.count, drawn)
+
+
 def robust(figures: Mapping[str, Pooled]) -> Pooled | None:
     """The most that zero-shot, swap or prototypes beyond the zero line find."""
     if "forget_accuracy" not in figures:
@@ -227,10 +237,9 @@ def robust(figures: Mapping[str, Pooled]) -> Pooled | None:
     terms = [own, *([figures["image_side_accuracy"]] if "image_side_accuracy" in figures else [])]
     values, drawn = [term.value for term in terms], [term.replicates for term in terms]
     intervals = [term.interval for term in terms]
-    if {"prototype_accuracy", _CONTROL} <= figures.keys():
-        found, line = figures["prototype_accuracy"], figures[_CONTROL]
-        values.append(max(0.0, found.value - line.value))
-        drawn.append(np.maximum(0.0, found.replicates - line.replicates))
+    if (beyond := over_zero_line(figures)) is not None:
+        values.append(max(0.0, beyond.value))
+        drawn.append(np.maximum(0.0, beyond.replicates))
         intervals.append(None)
     value, replicates = max(values), np.maximum.reduce(drawn)
     interval = limits(replicates)

@@ -8,12 +8,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from clip_unlearn.bench import plots
+from clip_unlearn.bench import damage, plots
 from clip_unlearn.bench.audit_tables import audit_tables
+from clip_unlearn.bench.pooled_tables import NOTE, over_models, pooled_table
 from clip_unlearn.bench.store import Rows, model_slug, read_rows
-from clip_unlearn.bench.summary import Summary, summarise
-from clip_unlearn.bench.tables import as_csv, as_json, latex, markdown, tables
+from clip_unlearn.bench.summary import Summary, answered, label_of_row, stale_entrants, summarise
+from clip_unlearn.bench.tables import Table, as_csv, as_json, latex, markdown, tables
 from clip_unlearn.errors import InputError
+from clip_unlearn.evaluation.intervals import wilson
+from clip_unlearn.methods.catalog import methods
 from clip_unlearn.runs import write_bytes, write_json
 
 QUALITY, AUDIT, ABLATION, MANY = "quality", "audit", "ablation", "many"
@@ -25,7 +28,7 @@ Made from the result files under `{results}` by `clip-unlearn bench report`; do 
 - *left*: share of the forgotten classes' pictures that is still recognised, in per cent. *robust*
   is the most that zero-shot, the swap (edited images, original text) or prototypes beyond the zero
   line find; the zero line is what prototypes find of classes that no model ever saw, among all
-  pictures of them.
+  pictures of them. *prototypes over zero line* is the difference, in points.
 - *kept*: accuracy after / before on everything else, in per cent.
 - *score*: the published summary score, lower is better; doing nothing is 1 over its terms, 0.2 with
   four groups. *robust score* has what attacks find in its first term, whose parts are means over
@@ -37,7 +40,15 @@ Made from the result files under `{results}` by `clip-unlearn bench report`; do 
   better than every other one, with an interval of the difference that leaves out 0. `retrain` is
   the model that never saw the class: what others are compared with.
 - *s* and *MB*: median seconds, of cells that ran alone, and largest memory of synthesis and
-  forgetting, of cells that ran on the processor.
+  forgetting, of cells that ran on the processor. Of an audit, *s* is what the attacks took, of
+  cells that ran alone or not; the first defendant of a class pays for the original's share.
+- *within*: whether the mean difference from the oracle is no more than 5 points, or than the mean
+  size of another oracle's where that is larger; its interval, over classes, says how surely. Sizes
+  are means over classes, signs dropped.
+"""
+_MANY_NOTE = """In brackets: Wilson's 95 % intervals, n counts test pictures; none for
+*left, robust* where it is a difference, that of prototypes and the zero line. *right of all
+classes* is the accuracy behind *kept, all classes*, which divides it by that of before.
 """
 
 
@@ -48,12 +59,13 @@ def write_summary(folder: Path, summaries: Sequence[Summary]) -> None:
         folder: of the run.
         summaries: of all models.
     """
-    text, tex = [], []
+    together = over_models(summaries)
+    every = [(together[0].model, pooled_table(together))] if together else []
     for model, own in by_model(summaries):
-        for table in tables(own):
-            text.append(f"### {model}: {table.title}\n\n{markdown(table)}")
-            tex.append(latex(table))
+        every += [(model, table) for table in tables(own)]
         write_plots(folder, model_slug(model), own)
+    text = [f"### {model}: {table.title}\n\n{markdown(table)}" for model, table in every]
+    tex = [latex(table) for _, table in every]
     write_bytes(folder / "summary.md", "\n".join(text).encode())
     write_bytes(folder / "summary.tex", "\n".join(tex).encode())
     write_bytes(folder / "summary.csv", as_csv(summaries).encode())
@@ -138,22 +150,33 @@ class _Page:
 
     def quality(self, folder: Path) -> None:
         rows = [row for row in read_rows(folder) if row.get("split", "test") == "test"]
-        for model, own in by_model(self._summaries(folder, rows)):
+        summaries = self._summaries(folder, rows)
+        if together := over_models(summaries):
+            self.parts.append(f"## {together[0].model}, {_what(folder)}, test pictures\n")
+            self._tables([pooled_table(together)], NOTE)
+        for model, own in by_model(summaries):
             self.parts.append(f"## {model}, {_what(folder)}, test pictures\n")
             prefix = f"{folder.name}-{model_slug(model)}"
             first, *others = tables(own)
-            self.parts.append(f"### {first.title}\n\n{markdown(first)}")
+            self._tables([first])
             for name in write_plots(self._images, prefix, own):
                 self._picture(name, f"{model}: {name.removeprefix(prefix)[1:-4]}")
-            self.parts += [f"### {table.title}\n\n{markdown(table)}" for table in others]
+            self._tables(others)
+            self._damage(folder, [row for row in rows if row["model"] == model])
+
+    def _damage(self, folder: Path, rows: Rows) -> None:
+        """What the default method costs other classes."""
+        mine = [row for row in rows if row["method"] == methods.default]
+        cells, _ = answered(mine, folder)
+        for label, own in groupby(cells, lambda cell: label_of_row(cell.row)):
+            self._tables(damage.damage_tables(label, list(own)), damage.NOTE)
 
     def audit(self, folder: Path) -> None:
         rows = read_rows(folder)
-        self.warnings += [f"{folder.name}: {line}" for line in _mixed(rows, "audit")]
+        self.warnings += [f"{folder.name}: {line}" for line in stale_entrants(rows, "audit")]
         for model, own in groupby(rows, _model):
             self.parts.append(f"## Audit of {model}: {_words(folder)}\n")
-            tables_of = audit_tables(list(own))
-            self.parts += [f"### {table.title}\n\n{markdown(table)}" for table in tables_of]
+            self._tables(audit_tables(list(own)))
 
     def ablation(self, folder: Path) -> None:
         rows = read_rows(folder)
@@ -172,7 +195,7 @@ class _Page:
         for model, own in groupby(rows, _model):
             found = list(own)
             self.parts.append(f"## Many classes, {model}\n")
-            self.parts.append(many_table(found))
+            self.parts += [_MANY_NOTE, many_table(found)]
             name = f"many-{model_slug(model)}.png"
             write_bytes(self._images / name, plots.by_number(many_lines(found)))
             self._picture(name, "figures by number of forgotten classes")
@@ -180,9 +203,14 @@ class _Page:
     def _summaries(self, folder: Path, rows: Rows) -> list[Summary]:
         summaries, warnings = summarise(rows, folder)
         self.warnings += [
-            f"{folder.name}: {line}" for line in (*warnings, *_mixed(rows, "quality"))
+            f"{folder.name}: {line}" for line in (*warnings, *stale_entrants(rows, "quality"))
         ]
         return summaries
+
+    def _tables(self, every: Sequence[Table], note: str = "") -> None:
+        """Tables, with what must be known of them under the last."""
+        self.parts += [f"### {table.title}\n\n{markdown(table)}" for table in every]
+        self.parts += [f"{note}\n"] if note else []
 
     def _picture(self, name: str, words: str) -> None:
         place = Path(os.path.relpath(self._images / name, self._output.parent))
@@ -205,40 +233,40 @@ def _pictures(rows: Rows) -> str:
     return f"{' and '.join(sorted({row['split'] for row in rows}))} pictures"
 
 
-def _mixed(rows: Rows, verb: str) -> list[str]:
-    """A line for each entrant whose cells do not all rest on the same.
-
-    Args:
-        rows: of one folder.
-        verb: of the bench, that makes them.
-    """
-    found: dict[tuple[str, str, str, bool], set[str]] = {}
-    for row in rows:
-        whole = row.get("whole_task", False)
-        entrant = (row["model"], row["method"], f"{row['preset']} {row['data']}", whole)
-        found.setdefault(entrant, set()).add(row["fingerprint"])
-    return [
-        f"{model}, {method}, {preset}: some cells are stale. Run bench {verb} again."
-        for (model, method, preset, _), prints in found.items()
-        if len(prints) > 1 and preset != "checkpoint synthetic"  # each of those is another file
-    ]
-
-
 def many_table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows of many classes as Markdown: what is left and kept by number."""
     kept = ("retain_accuracy", "transfer_accuracy", "all_classes_accuracy")
     titles = (
-        *("method", "requests", "classes", "left, zero-shot", "left, robust", "came back"),
-        *("kept, group", "kept, other groups", "kept, all classes"),
+        *("method", "data seen", "requests", "classes", "left, zero-shot", "left, robust"),
+        *("came back", "kept, group", "kept, other groups", "kept, all classes"),
+        "right of all classes",
     )
     lines: list[tuple[str, ...]] = [titles, ("---",) * len(titles)]
     for row in rows:
-        shares = [_ratio(row[name], row["before"][name]) for name in kept]
-        figures = (row["forget_accuracy"], row["robust_forget"], row["came_back"], *shares)
-        mode = "one" if row["mode"] == "at_once" else "one a class"
-        cells = ["-" if value is None else f"{100 * value:.1f}" for value in figures]
-        lines.append((_named(row), mode, str(row["num_classes"]), *cells))
+        left, robust, own = row["forget_accuracy"], row["robust_forget"], row.get("forget_pictures")
+        is_share = robust in (left, row["image_side_accuracy"])  # else a difference of two
+        figures = (row["came_back"], *(_ratio(row[name], row["before"][name]) for name in kept))
+        cells = [
+            ", ".join(row["data_seen"]),
+            "one" if row["mode"] == "at_once" else "one a class",
+            str(row["num_classes"]),
+            _counted(left, own),
+            _counted(robust, own if is_share else None),
+            *("-" if value is None else f"{100 * value:.1f}" for value in figures),
+            _counted(row["all_classes_accuracy"], row.get("kept_pictures")),
+        ]
+        lines.append((_named(row), *cells))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _counted(share: float | None, pictures: int | None) -> str:
+    """A share of pictures in per cent, with Wilson's interval where it is known of how many."""
+    if share is None:
+        return "-"
+    if not pictures:
+        return f"{100 * share:.1f}"
+    low, high = wilson(round(share * pictures), pictures)
+    return f"{100 * share:.1f} [{100 * low:.1f}, {100 * high:.1f}], n = {pictures}"
 
 
 def many_lines(

@@ -13,10 +13,12 @@ import numpy as np
 
 from clip_unlearn.bench.entrants import label_of
 from clip_unlearn.bench.pooling import (
+    OVER_LINE,
     Answered,
     Pooled,
     kept,
     left,
+    over_zero_line,
     per_class,
     robust,
     robust_score,
@@ -66,33 +68,68 @@ def summarise(
     """
     found: list[Summary] = []
     warnings: list[str] = []
-
-    def entrant(cell: Answered) -> str:
-        return _label(cell.row)
-
-    for model, own_rows in groupby(sorted(rows, key=_order), lambda row: str(row["model"])):
-        cells: list[Answered] = []
-        for row in own_rows:
-            before = read_before(folder, model, row["forget_class"])
-            path = folder / row["path"]
-            after = None if before is None else read_after(path, before.key, before.answers)
-            if before is None or after is None:
-                warnings.append(f"{row['path']} is left out: its answers are of another original.")
-            else:
-                cells.append(Answered(row, before, after))
+    for _, own_rows in groupby(sorted(rows, key=_order), lambda row: row["model"]):
+        cells, doubts = answered(list(own_rows), folder)
+        warnings += doubts
         if cells:
             resamples = _resamples(cells)
-            found += [_pool(list(own), resamples) for _, own in groupby(cells, entrant)]
+            entrants = groupby(cells, lambda cell: label_of_row(cell.row))
+            found += [_pool(list(own), resamples) for _, own in entrants]
     return found, tuple(warnings)
 
 
-def _label(row: Mapping[str, Any]) -> str:
+def answered(
+    rows: Sequence[Mapping[str, Any]], folder: Path
+) -> tuple[list[Answered], tuple[str, ...]]:
+    """Cells with their answers, by model and entrant.
+
+    Args:
+        rows: of the cells, each with its file under `path`.
+        folder: of the result files.
+
+    Returns:
+        The cells, and a line for each whose answers are not there.
+    """
+    cells: list[Answered] = []
+    warnings: list[str] = []
+    for row in sorted(rows, key=_order):
+        before = read_before(folder, str(row["model"]), row["forget_class"])
+        path = folder / row["path"]
+        after = None if before is None else read_after(path, before.key, before.answers)
+        if before is None or after is None:
+            warnings.append(f"{row['path']} is left out: its answers are of another original.")
+        else:
+            cells.append(Answered(row, before, after))
+    return cells, tuple(warnings)
+
+
+def label_of_row(row: Mapping[str, Any]) -> str:
+    """What a table calls the entrant of a cell."""
     label = label_of(row["method"], row["preset"], row["data"])
     return f"{label}, whole task" if row.get("whole_task") else label
 
 
+def stale_entrants(rows: Sequence[Mapping[str, Any]], verb: str) -> list[str]:
+    """A line for each entrant whose cells do not all rest on the same.
+
+    Args:
+        rows: of one folder.
+        verb: of the bench, that makes them.
+    """
+    found: dict[tuple[str, str, str, bool], set[str]] = {}
+    for row in rows:
+        whole = row.get("whole_task", False)
+        entrant = (row["model"], row["method"], f"{row['preset']} {row['data']}", whole)
+        found.setdefault(entrant, set()).add(row["fingerprint"])
+    return [
+        f"{model}, {method}, {preset}: some cells are stale. Run bench {verb} again."
+        for (model, method, preset, _), prints in found.items()
+        if len(prints) > 1 and preset != "checkpoint synthetic"  # each of those is another file
+    ]
+
+
 def _order(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    label = _label(row)
+    label = label_of_row(row)
     parts = re.split(r"(\d+(?:\.\d+)?)", label)  # every second one is a number, ordered as such
     numbered = [float(part) if place % 2 else part for place, part in enumerate(parts)]
     return row["model"], numbered, label, row["forget_class"], row["seed"]
@@ -118,6 +155,8 @@ def _pool(cells: Sequence[Answered], resamples: Resamples) -> Summary:
     seen = {name for row in rows for name in row["data_seen"] or ()}
     found = left(cells, resamples, before=False)
     figures = {**found, **kept(cells, resamples), **per_class(rows, resamples)}
+    if (beyond := over_zero_line(found)) is not None:
+        figures[OVER_LINE] = beyond
     if (worst := robust(found)) is not None:
         figures["robust_forget"] = worst
     was = robust(left(cells, resamples, before=True))
@@ -127,7 +166,7 @@ def _pool(cells: Sequence[Answered], resamples: Resamples) -> Summary:
     return Summary(
         model=str(rows[0]["model"]),
         method=str(rows[0]["method"]),
-        label=_label(rows[0]),
+        label=label_of_row(rows[0]),
         data_seen=tuple(sorted(seen)) or None,
         forget_classes=tuple(sorted({row["forget_class"] for row in rows})),
         cells=len(rows),

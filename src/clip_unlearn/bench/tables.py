@@ -8,12 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from clip_unlearn.bench.pooling import KEPT, LEFT, PER_CLASS
+from clip_unlearn.bench.pooling import KEPT, LEFT, OVER_LINE, PER_CLASS
 from clip_unlearn.bench.resampling import limits
 from clip_unlearn.bench.summary import Summary
 from clip_unlearn.methods.retrain import Retrain
 
-FIGURES = ("robust_forget", *LEFT, "zero_line", *KEPT, *PER_CLASS)
+FIGURES = ("robust_forget", *LEFT, "zero_line", OVER_LINE, *KEPT, *PER_CLASS)
+MIN_CLASSES = 6  # of fewer, even all agree too often by chance: 2 / 2 ** 5 is more than 5 %
 _NONE = "-"
 _TITLES = {
     "robust_forget": "left, robust",
@@ -22,6 +23,7 @@ _TITLES = {
     "prototype_accuracy": "left, prototypes",
     "heldout_style_accuracy": "left, held-out styles",
     "zero_line": "zero line",
+    OVER_LINE: "prototypes over zero line",
     "retain_accuracy": "kept, group",
     "transfer_accuracy": "kept, other groups",
     "all_classes_accuracy": "kept, all classes",
@@ -32,8 +34,7 @@ _TITLES = {
     "oracle_distance": "distance from the oracle",
 }
 _HIGH_IS_GOOD = {*KEPT, "tug_of_war"}
-_NO_MATTER = {"zero_line"}
-_MIN_CLASSES = 6  # of fewer, even all agree too often by chance: 2 / 2 ** 5 is more than 5 %
+_NO_MATTER = {"zero_line", OVER_LINE}  # below the line is no better than on it
 _BARE = {"score", "robust_score", "tug_of_war", "oracle_distance"}  # no share of pictures
 
 
@@ -73,7 +74,7 @@ _VIEWS = (
     ("Zero-shot alone", ("forget_accuracy", "heldout_style_accuracy", "score")),
     (
         "Each attack, and the distance from the oracle",
-        ("image_side_accuracy", "prototype_accuracy", "zero_line", "oracle_distance"),
+        ("image_side_accuracy", "prototype_accuracy", "zero_line", OVER_LINE, "oracle_distance"),
     ),
 )
 
@@ -132,7 +133,7 @@ def winner(figure: str, summaries: Sequence[Summary]) -> Summary | None:
     classes = {s.forget_classes for s in able}
     if figure in _NO_MATTER or len(able) < 2 or len(classes) > 1:
         return None
-    if len(able[0].forget_classes) < _MIN_CLASSES:
+    if len(able[0].forget_classes) < MIN_CLASSES:
         return None
     sign = -1 if figure in _HIGH_IS_GOOD else 1
     best, *others = sorted(able, key=lambda s: sign * s.figures[figure].value)
