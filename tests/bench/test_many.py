@@ -8,6 +8,7 @@ import pytest
 from tests.bench.conftest import here, recipe
 
 from clip_unlearn.bench import many
+from clip_unlearn.bench.forgetting import forget as original
 from clip_unlearn.bench.many import run_many
 from clip_unlearn.bench.report import many_lines, many_table
 from clip_unlearn.errors import InputError, UnknownToModelError
@@ -56,16 +57,16 @@ def test_more_classes_than_there_are_is_refused(colours: Job, tmp_path: Path) ->
 def test_a_class_that_went_with_others_needs_no_request_of_its_own(
     colours: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    forget = many.forget
-
     def knows_no_blue(*given: Any, **settings: Any) -> Any:
         if list(given[4]) == ["blue"]:
             raise UnknownToModelError("The model does not know 'blue'.")
-        return forget(*given, **settings)
+        return original(*given, **settings)
 
     monkeypatch.setattr(many, "forget", knows_no_blue)
     monkeypatch.setattr(many, "MODES", ("in_turn",))
-    rows, warnings = run_many([recipe("nullspace")], colours, NAMES, tmp_path, counts=(3,), run=here)
+    rows, warnings = run_many(
+        [recipe("nullspace")], colours, NAMES, tmp_path, counts=(3,), run=here
+    )
     assert warnings == ()
     (row,) = rows
     assert len(row["seconds_by_request"]) == 2

@@ -11,7 +11,7 @@ import pytest
 from tests.bench.conftest import Trained, here, recipe
 
 from clip_unlearn.bench.cells import COLUMNS
-from clip_unlearn.bench.entrants import Entrant, Outside
+from clip_unlearn.bench.entrants import Entrant, Outside, label_of
 from clip_unlearn.bench.isolation import in_own_process
 from clip_unlearn.bench.quality import Outcome, Protocol, run_quality
 from clip_unlearn.bench.report import write_report, write_summary
@@ -104,6 +104,19 @@ def test_real_pictures_are_seen_and_said_to_be(bench: Bench, tmp_path: Path) -> 
     assert {tuple(row["data_seen"]) for row in outcome.rows} == {("forget", "retain")}
     assert {row["pictures"] for row in outcome.rows} == {3}  # the training split of a colour
     assert not (tmp_path / "bench" / "cache").exists()
+
+
+def test_real_pictures_to_keep_alone_stand_beside_synthetic_ones_of_the_class(bench: Bench) -> None:
+    own, theirs = recipe("leace"), recipe("leace", source="real-retain")
+    outcome = bench(own, theirs)
+    assert outcome.warnings == ()
+    seen = {row["data"]: row["data_seen"] for row in outcome.rows}
+    assert seen == {"synthetic": ["synthetic"], "real-retain": ["retain", "synthetic"]}
+    assert len({row["fingerprint"] for row in outcome.rows}) == 2
+    assert [label_of("leace", "default", one) for one in seen] == [
+        "leace",
+        "leace (real pictures to keep)",
+    ]
 
 
 def test_a_method_that_draws_nothing_is_run_with_one_seed(bench: Bench) -> None:

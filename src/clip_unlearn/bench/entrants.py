@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from clip_unlearn.errors import InputError, shown
 from clip_unlearn.methods.base import Method, looks_at_class, settings_of
@@ -13,10 +13,12 @@ from clip_unlearn.methods.retrain import Retrain
 from clip_unlearn.pipeline.choice import choose_synthesizer
 from clip_unlearn.pipeline.request import ForgetJob, slug
 from clip_unlearn.synthesis.catalog import Synthesizer
-from clip_unlearn.synthesis.sets import Source
 
 CLASS_PLACE = "{class}"
 TUNED = "tuned"
+
+Given = Literal["synthetic", "real", "real-retain"]
+_WORDS = {"real": "real pictures", "real-retain": "real pictures to keep"}
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,14 @@ class Recipe:
         method: with its settings.
         preset: of the method, or the name of a variation of it.
         synthesizer: makes the pictures of the class, where the method looks at any.
-        source: `real` gives pictures of the training split in place of synthetic ones.
+        source: `real` gives pictures of the training split in place of synthetic ones;
+            `real-retain` those of classes to keep alone, as `--retain-from` does.
     """
 
     method: Method
     preset: str
     synthesizer: Synthesizer
-    source: Source = "synthetic"
+    source: Given = "synthetic"
 
     @property
     def name(self) -> str:
@@ -48,7 +51,7 @@ class Recipe:
     @property
     def wants_synthesis(self) -> bool:
         """Whether those pictures are made by the synthesiser."""
-        return self.looks_at_class and self.source == "synthetic"
+        return self.looks_at_class and self.source != "real"
 
     @property
     def is_random(self) -> bool:
@@ -83,7 +86,7 @@ class Outside:
     name: str
     folder: str
     preset: str = "checkpoint"
-    source: Source = "synthetic"
+    source: Given = "synthetic"
 
     @property
     def is_random(self) -> bool:
@@ -112,7 +115,7 @@ class Named(Protocol):
         ...
 
     @property
-    def source(self) -> Source:
+    def source(self) -> Given:
         """Of its pictures."""
         ...
 
@@ -125,15 +128,16 @@ def synthesizer_settings(synthesizer: Synthesizer) -> list[Any]:
 def label_of(method: str, preset: str, source: str) -> str:
     """What a table calls an entrant."""
     named = method if preset in ("default", "checkpoint") else f"{method}:{preset}"
-    return f"{named} (real pictures)" if source == "real" else named
+    return f"{named} ({_WORDS[source]})" if source in _WORDS else named
 
 
 def folder_of(entrant: Named) -> str:
     """The name of the folder that an entrant's results are in."""
-    return slug(f"{entrant.name} {entrant.preset}") + ("-real" if entrant.source == "real" else "")
+    given = "" if entrant.source == "synthetic" else f"-{entrant.source}"
+    return slug(f"{entrant.name} {entrant.preset}") + given
 
 
-def parse_recipe(text: str, *, source: Source = "synthetic", oracle: str | None = None) -> Recipe:
+def parse_recipe(text: str, *, source: Given = "synthetic", oracle: str | None = None) -> Recipe:
     """The recipe in `NAME[:PRESET]`, as the command line has it.
 
     Args:

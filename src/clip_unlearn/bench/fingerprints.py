@@ -55,7 +55,9 @@ def entrant_parts(
         return [entrant.name, _files_sha256(Path(entrant.folder_of(forget_class)))]
     things: list[Any] = [type(entrant.method)]
     if entrant.source == "real":
-        things += [real_set, real_retain_set]
+        things.append(real_set)
+    if entrant.source != "synthetic":
+        things.append(real_retain_set)
     if entrant.wants_synthesis:
         things += [make_forget_sets, type(entrant.synthesizer)]
     made = entrant.method.uses_retain_set and entrant.source == "synthetic"

@@ -153,7 +153,7 @@ def forget(
     peak, sets = 0, []
     for name in forget_classes:
         if not recipe.looks_at_class:
-            own = no_pictures(model, name, recipe.source)
+            own = no_pictures(model, name, "real" if recipe.source == "real" else "synthetic")
         elif recipe.source == "real":
             own = real_set(source, name, model)
         else:
@@ -167,7 +167,7 @@ def forget(
         gone = {*forget_classes, *model.provenance.forgotten}
         retain = (
             real_retain_set(source, [name for name in keep if name not in gone], model)
-            if recipe.source == "real"
+            if recipe.source != "synthetic"
             else load_retain_set(model, classifier, forget_classes)
         )
     request = UnlearnRequest(tuple(sets), classifier, retain)

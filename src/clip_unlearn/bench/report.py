@@ -10,6 +10,7 @@ from typing import Any
 
 from clip_unlearn.bench import damage, plots
 from clip_unlearn.bench.audit_tables import audit_tables
+from clip_unlearn.bench.entrants import label_of
 from clip_unlearn.bench.pooled_tables import NOTE, over_models, pooled_table
 from clip_unlearn.bench.store import Rows, model_slug, read_rows
 from clip_unlearn.bench.summary import Summary, answered, label_of_row, stale_entrants, summarise
@@ -289,8 +290,7 @@ def many_lines(
 
 
 def _named(row: Mapping[str, Any]) -> str:
-    real = " (real pictures)" if row["data"] == "real" else ""
-    return f"{row['method']}:{row['preset']}".removesuffix(":default") + real
+    return label_of(row["method"], row["preset"], row["data"])
 
 
 def _ratio(after: float | None, before: float | None) -> float | None:

@@ -30,8 +30,11 @@ Models = Annotated[
     ),
 ]
 Data = Annotated[
-    Literal["synthetic", "real"],
-    typer.Option(help="What methods are given: pictures made of the model, or real ones."),
+    Literal["synthetic", "real", "real-retain"],
+    typer.Option(
+        help="What methods are given: pictures made of the model, real ones, or real ones of "
+        "classes to keep alone."
+    ),
 ]
 Seeds = Annotated[int, typer.Option(min=1, help="How many, of whatever draws anything.")]
 Oracle = Annotated[
