@@ -64,7 +64,10 @@ def forget(
     ] = None,
     max_memory: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="Fewer images at once, to stay under it: 800MB or 2GB."),
+        typer.Option(
+            metavar="SIZE",
+            help="Fewer images at once, so that the expected memory stays under it, such as 2GB.",
+        ),
     ] = None,
     as_json: options.Json = False,
     json_file: options.JsonFile = None,

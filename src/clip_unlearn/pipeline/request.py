@@ -87,8 +87,9 @@ class ForgetJob(Job):
             that it lacks have synthetic ones.
         max_retain_drop: the most accuracy that classes to keep may lose, a share in [0, 1]; a
             result that costs more is not saved.
-        max_memory: bytes of weights, pictures and activations to stay under, by fewer images at
-            once, where that is possible; the result is the same to rounding.
+        max_memory: bytes that the expected memory of weights, pictures and activations is to stay
+            under, by fewer images at once; the result is the same to rounding. What libraries work
+            in comes on top, as it does of any estimate.
 
     Raises:
         InputError: if pictures are to be measured on that were fitted to, for no share, or for no
