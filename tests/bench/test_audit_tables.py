@@ -58,6 +58,7 @@ def test_without_a_second_oracle_there_is_no_such_table() -> None:
     [
         ({"method": "gate"}, "synthetic"),
         ({"method": "leace", "data": "real"}, "forget, retain"),
+        ({"method": "leace", "data": "real-retain"}, "retain, synthetic"),
         ({"method": "leace", "data_seen": ["forget"]}, "forget"),  # the row knows best
         ({"method": "nullspace"}, "none"),
         ({"method": "retrain"}, "retain"),

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from clip_unlearn.audit.excess import over_nothing
-from clip_unlearn.bench.entrants import label_of
 from clip_unlearn.bench.store import Rows
+from clip_unlearn.bench.summary import label_of_row
 from clip_unlearn.bench.tables import Cell, Table
 from clip_unlearn.evaluation.intervals import wilson
 from clip_unlearn.methods.catalog import methods
@@ -87,12 +87,11 @@ def _data_seen(row: Mapping[str, Any]) -> str:
         return ", ".join(row["data_seen"])
     if row["method"] not in {entry.name for entry in methods}:
         return _NONE
-    kind, synthetic = methods[row["method"]], row["data"] == "synthetic"
-    given = set()
+    kind, given = methods[row["method"]], set()
     if {"synthetic", "forget"} & set(kind.data_seen):
-        given |= {"synthetic" if synthetic else "forget"}
+        given.add("forget" if row["data"] == "real" else "synthetic")
     if kind.uses_retain_set:
-        given |= {"synthetic" if synthetic else "retain"}
+        given.add("synthetic" if row["data"] == "synthetic" else "retain")
     return ", ".join(sorted(given or kind.data_seen))
 
 
@@ -185,10 +184,8 @@ def _signed(values: Sequence[float]) -> str:
 
 
 def _by_defendant(rows: Rows) -> list[tuple[str, Rows]]:
-    def label(row: Mapping[str, Any]) -> str:
-        return label_of(row["method"], row["preset"], row["data"])
-
-    return [(name, list(own)) for name, own in groupby(sorted(rows, key=label), label)]
+    ordered = sorted(rows, key=label_of_row)
+    return [(name, list(own)) for name, own in groupby(ordered, label_of_row)]
 
 
 # of one attack's variant: defendant, class, and what it found
