@@ -149,7 +149,7 @@ def _alone_table(label: str, alone: Mapping[str, Sequence[Loss]]) -> Table:
     for forgotten, every in alone.items():
         lost = sum(one.after < one.before for one in every)
         gained = sum(one.after > one.before for one in every)
-        named = "; ".join(f"{one.name} {one.words}" for one in sorted(_lost(every), key=_largest))
+        named = "; ".join(f"{one.name} {one.words}" for one in _lost(every))
         sure = ", ".join(one.name for one in _sure(every))
         texts = (forgotten, f"{lost}, {gained}", sure or "none", named or "none")
         rows.append(tuple(map(Cell, texts)))

@@ -10,7 +10,6 @@ from typing import Any
 
 from clip_unlearn.bench import damage, plots
 from clip_unlearn.bench.audit_tables import audit_tables
-from clip_unlearn.bench.entrants import label_of
 from clip_unlearn.bench.pooled_tables import NOTE, over_models, pooled_table
 from clip_unlearn.bench.store import Rows, model_slug, read_rows
 from clip_unlearn.bench.summary import Summary, answered, label_of_row, stale_entrants, summarise
@@ -256,7 +255,7 @@ def many_table(rows: Sequence[Mapping[str, Any]]) -> str:
             *("-" if value is None else f"{100 * value:.1f}" for value in figures),
             _counted(row["all_classes_accuracy"], row.get("kept_pictures")),
         ]
-        lines.append((_named(row), *cells))
+        lines.append((label_of_row(row), *cells))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -277,7 +276,7 @@ def many_lines(
     lines: dict[str, dict[str, list[tuple[int, float]]]] = {}
     whole = "all_classes_accuracy"
     for row in sorted(rows, key=lambda row: row["num_classes"]):
-        name = f"{_named(row)}, {row['mode'].replace('_', ' ')}"
+        name = f"{label_of_row(row)}, {row['mode'].replace('_', ' ')}"
         figures = {
             "left, robust (%)": row["robust_forget"],
             "kept of all classes (%)": _ratio(row[whole], row["before"][whole]),
@@ -287,10 +286,6 @@ def many_lines(
                 points = lines.setdefault(figure, {}).setdefault(name, [])
                 points.append((row["num_classes"], value))
     return lines
-
-
-def _named(row: Mapping[str, Any]) -> str:
-    return label_of(row["method"], row["preset"], row["data"])
 
 
 def _ratio(after: float | None, before: float | None) -> float | None:

@@ -13,9 +13,9 @@ from clip_unlearn.errors import InputError
 
 def _writable(path: Path | None) -> Path | None:
     """Refuse a file that can't be written before the work is done that it is to tell of."""
-    from clip_unlearn.runs import refuse_no_file
-
     if path is not None:
+        from clip_unlearn.runs import refuse_no_file
+
         parents = refuse_no_file(path, flag="--json-file").parents
         folder = next(p for p in parents if p.exists())
         if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):

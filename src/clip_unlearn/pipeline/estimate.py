@@ -15,8 +15,9 @@ from clip_unlearn.methods.catalog import Method
 from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.models.clip import ClipModel
-from clip_unlearn.models.frozen import frozen_image_encoder, frozen_trunk
+from clip_unlearn.models.frozen import frozen_image_encoder
 from clip_unlearn.models.layers import visual_family
+from clip_unlearn.models.stages import cut_image_encoder
 from clip_unlearn.sizes import in_units
 from clip_unlearn.synthesis.catalog import Synthesizer
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
@@ -251,9 +252,9 @@ def probe(model: ClipModel) -> Probe:
     started = time.monotonic()
     with torch.no_grad():
         frozen(_grey(model, count)).cpu()  # waits for the device
-    view = time.monotonic() - started
-    with torch.no_grad():
-        below = frozen_trunk(model, blocks=0)(_grey(model, 1)).nbytes
+        view = time.monotonic() - started
+        trunk = cut_image_encoder(model.network, blocks=0).trunk
+        below = trunk(model.preprocess.normalize(_grey(model, 1))).nbytes
     return Probe(both / count, lean / count, view / count, kept // count, below)
 
 
