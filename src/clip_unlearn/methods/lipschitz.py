@@ -33,7 +33,7 @@ from clip_unlearn.models.layers import (
     visual_family,
 )
 from clip_unlearn.models.numerics import flushed_denormals
-from clip_unlearn.models.zero_shot import ZeroShotClassifier
+from clip_unlearn.models.zero_shot import ClassPrompts, ZeroShotClassifier
 from clip_unlearn.progress import OnProgress, Progress, ignore
 from clip_unlearn.synthesis.sets import ForgetSet
 from clip_unlearn.templates import FORGET_TEMPLATE
@@ -241,6 +241,7 @@ class _Descent:
         """
         method = self.method
         optimizer = method.build_optimizer(list(self.parameters.values()))
+        prompts = ClassPrompts.of(self.model, classifier)
         stage, best, improved = 0, 1.0, False
         last_tried: tuple[dict[str, Tensor], ZeroShotClassifier] | None = None
         for step in range(1, method.max_steps + 1):
@@ -253,7 +254,7 @@ class _Descent:
             before = StepSnapshot.take(optimizer, chosen)
             update(optimizer, chosen, gradients)
             text_moved = not chosen.keys().isdisjoint(self.candidates["text"])
-            tried = refreshed(self.model, classifier, text_moved=text_moved)
+            tried = refreshed(self.model, classifier, text_moved=text_moved, prompts=prompts)
             now = synthetic_accuracy(self.model, self.pixels, self.forget_class, tried)
             progressed = now < best
             steps.append(

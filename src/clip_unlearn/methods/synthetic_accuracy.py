@@ -6,19 +6,29 @@ import torch
 from torch import Tensor
 
 from clip_unlearn.models.clip import ClipModel, image_features
-from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
+from clip_unlearn.models.zero_shot import ClassPrompts, ZeroShotClassifier
 
 
 def refreshed(
-    model: ClipModel, classifier: ZeroShotClassifier, *, text_moved: bool
+    model: ClipModel,
+    classifier: ZeroShotClassifier,
+    *,
+    text_moved: bool,
+    prompts: ClassPrompts | None = None,
 ) -> ZeroShotClassifier:
     """The classifier of the model as it is now; the one given while no text tensor has moved.
 
     Encoding the prompts of all classes is what a check costs most where there are many classes.
+
+    Args:
+        model: as it is now.
+        classifier: as it was.
+        text_moved: whether a text tensor has moved since.
+        prompts: the classifier's, where they are tokenised already.
     """
     if not text_moved:
         return classifier
-    return build_classifier(model, classifier.classnames, classifier.templates)
+    return (prompts or ClassPrompts.of(model, classifier)).classifier(model)
 
 
 def synthetic_accuracy(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import open_clip
@@ -92,7 +93,18 @@ def build_tokenizer(config: Mapping[str, Any]) -> Callable[[list[str]], Tensor]:
             f"This model knows {rows} tokens, and CLIP's tokeniser has {tokenizer.vocab_size}. "
             "Give a model with the whole table."
         )
+    if settings.get("clean", "lower") == "lower":
+        tokenizer.clean_fn = partial(_lowered, tokenizer.clean_fn)
     return cast(Callable[[list[str]], Tensor], tokenizer)
+
+
+def _lowered(clean: Callable[[str], str], text: str) -> str:
+    """What `clean`, open_clip's for lower case, makes of a text.
+
+    Plain text has no broken characters and no entities, which take most of the time to look for.
+    """
+    plain = text.isascii() and text.isprintable() and "&" not in text
+    return " ".join(text.split()).lower() if plain else clean(text)
 
 
 def load_weights(

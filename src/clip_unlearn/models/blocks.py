@@ -15,25 +15,46 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def run_block(block: ResidualAttentionBlock, x: Tensor, mask: Tensor | None = None) -> Tensor:
+def run_block(
+    block: ResidualAttentionBlock,
+    x: Tensor,
+    mask: Tensor | None = None,
+    before: Tensor | None = None,
+) -> Tensor:
     """One block's output `(B, L, W)`.
 
     Args:
         block: open_clip's, batch first.
         x: `(B, L, W)`.
-        mask: `(L, L)`, added to the attention's logits.
+        mask: `(L, P + L)`, added to the attention's logits.
+        before: `(1, P, W)`, tokens before those of `x`, the same of all, which they look at.
     """
     attention = block.attn
     batch, length, width = x.shape
     heads = attention.num_heads
-    packed = F.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
-    query, key, value = packed.view(batch, length, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+    query, key, value = _projected_by_head(block, x)
+    if before is not None:
+        _, *earlier = _projected_by_head(block, before)
+        key, value = (
+            torch.cat([own.expand(batch, -1, -1, -1), rest], 2)
+            for own, rest in zip(earlier, (key, value), strict=True)
+        )
     logits = (query * (width // heads) ** -0.5) @ key.transpose(-1, -2)
     if mask is not None:
         logits = logits + mask
     mixed = (logits.softmax(-1).to(value.dtype) @ value).transpose(1, 2)
     x = x + block.ls_1(attention.out_proj(mixed.reshape(batch, length, width)))
     return run_mlp(block, x)
+
+
+def _projected_by_head(block: ResidualAttentionBlock, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of tokens `(B, L, W)`, each `(B, heads, L, W / heads)`."""
+    attention = block.attn
+    packed = F.linear(block.ln_1(x), attention.in_proj_weight, attention.in_proj_bias)
+    query, key, value = (
+        packed.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+    )
+    return query, key, value
 
 
 def run_mlp(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
@@ -234,6 +255,31 @@ def encode_text(network: CLIP, tokens: Tensor) -> Tensor:
     *lower, last = network.transformer.resblocks
     for block in lower:
         x = run_block(block, x, mask)
+    own = run_mlp(last, attended_at_end(last, x, ends))
+    features: Tensor = network.ln_final(own) @ network.text_projection
+    return features
+
+
+def encode_prompts(network: CLIP, tokens: Tensor) -> Tensor:
+    """The same of prompts that begin alike; what their common beginning says is computed once.
+
+    No token looks ahead, so that the first tokens have the same states in all of them.
+
+    Args:
+        network: with causal attention, pooling the end token, the largest id.
+        tokens: `(N, L)` token ids.
+    """
+    ends = tokens.argmax(dim=-1)
+    length = int(ends.max()) + 1
+    common = int((tokens != tokens[:1]).any(0).int().argmax())  # 0 where all are the same
+    x = network.token_embedding(tokens[:, :length]) + network.positional_embedding[:length]
+    first, x = x[:1, :common], x[:, common:]
+    mask = network.attn_mask[:length, :length]
+    *lower, last = network.transformer.resblocks
+    for block in lower:
+        after = run_block(block, x, mask[common:], first)
+        first, x = run_block(block, first, mask[:common, :common]), after
+    x = torch.cat([first.expand(len(x), -1, -1), x], 1)
     own = run_mlp(last, attended_at_end(last, x, ends))
     features: Tensor = network.ln_final(own) @ network.text_projection
     return features

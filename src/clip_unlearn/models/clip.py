@@ -18,7 +18,7 @@ from clip_unlearn.models.preprocess import Preprocess
 from clip_unlearn.models.text import encode_text_cut
 
 IMAGE_BATCH = 256
-PROMPT_BATCH = 1024
+PROMPT_BATCH = 256  # more at once leave the processor's cache
 
 
 class Encoder(Protocol):
@@ -136,7 +136,6 @@ def image_features(model: Encoder, images: Tensor, *, device: torch.device | Non
     return _finite(F.normalize(torch.cat(parts), dim=-1), "image")
 
 
-@torch.no_grad()
 def text_features(model: Encoder, prompts: Sequence[str]) -> Tensor:
     """Text features `(N, D)` of unit norm, on the CPU, computed in batches.
 
@@ -147,11 +146,18 @@ def text_features(model: Encoder, prompts: Sequence[str]) -> Tensor:
     Raises:
         NonFiniteError: where a feature is NaN or infinite.
     """
-    batches = [
-        list(prompts[start : start + PROMPT_BATCH])
-        for start in range(0, len(prompts), PROMPT_BATCH)
-    ]
-    parts = [model.encode_text(model.tokenizer(batch)).float().cpu() for batch in batches]
+    return token_features(model.encode_text, model.tokenizer(list(prompts)))
+
+
+@torch.no_grad()
+def token_features(encode: Callable[[Tensor], Tensor], tokens: Tensor) -> Tensor:
+    """The same of token ids.
+
+    Args:
+        encode: from token ids `(B, L)` to features `(B, D)`.
+        tokens: `(N, L)`.
+    """
+    parts = [encode(part).float().cpu() for part in tokens.split(PROMPT_BATCH)]
     return _finite(F.normalize(torch.cat(parts), dim=-1), "text")
 
 

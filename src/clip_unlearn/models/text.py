@@ -6,7 +6,9 @@ from typing import cast
 
 import torch
 from open_clip.model import CLIP
-from torch import Tensor
+from torch import Tensor, nn
+
+from clip_unlearn.models.blocks import encode_prompts, is_plain
 
 
 def prompt_length(tokens: Tensor) -> int:
@@ -39,6 +41,19 @@ def encode_text_cut(network: CLIP, tokens: Tensor, length: int | None = None) ->
         pooled if network.text_projection is None else pooled @ network.text_projection
     )
     return features
+
+
+def encode_text_lean(network: CLIP, tokens: Tensor) -> Tensor:
+    """The same without a gradient, several times as fast where prompts begin alike.
+
+    Args:
+        network: open_clip's `CLIP`; one of other blocks or pooling is asked as it is.
+        tokens: `(N, L)` token ids; those of prompts of one length are encoded quickest.
+    """
+    pools_end = network.text_pool_type == "argmax" and network.attn_mask is not None
+    if pools_end and is_plain(network) and isinstance(network.text_projection, nn.Parameter):
+        return encode_prompts(network, tokens)
+    return encode_text_cut(network, tokens)
 
 
 def pooled_text(network: CLIP, tokens: Tensor, length: int | None = None) -> Tensor:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from clip_unlearn.errors import unknown_name
-from clip_unlearn.models.clip import Encoder, text_features
+from clip_unlearn.models.clip import ClipModel, Encoder, text_features, token_features
+from clip_unlearn.models.text import encode_text_lean
 from clip_unlearn.templates import EVALUATION_TEMPLATE
 
 
@@ -61,10 +63,58 @@ def build_classifier(
         classnames: K names.
         templates: format strings; embeddings are averaged over them, as in CLIP (2103.00020).
     """
-    prompts = [template.format(name) for name in classnames for template in templates]
-    features = text_features(model, prompts).view(len(classnames), len(templates), -1)
-    embeddings = F.normalize(features.mean(1), dim=-1)
-    return ZeroShotClassifier(embeddings, tuple(classnames), tuple(templates))
+    features = text_features(model, _prompts(classnames, templates))
+    return _averaged(features, tuple(classnames), tuple(templates))
+
+
+def _prompts(classnames: Sequence[str], templates: Sequence[str]) -> list[str]:
+    return [template.format(name) for name in classnames for template in templates]
+
+
+def _averaged(
+    features: Tensor, classnames: tuple[str, ...], templates: tuple[str, ...]
+) -> ZeroShotClassifier:
+    by_class = features.view(len(classnames), len(templates), -1)
+    return ZeroShotClassifier(F.normalize(by_class.mean(1), dim=-1), classnames, templates)
+
+
+@dataclass(frozen=True)
+class ClassPrompts:
+    """The prompts of a classifier's classes, tokenised once for a model that changes.
+
+    Attributes:
+        tokens: `(K * T, L)` token ids, the shortest prompts first, so that no batch of them is cut
+            later than it must be.
+        order: `(K * T,)`, which prompts they are, of all of a class one after another.
+        classnames: K names.
+        templates: T format strings.
+    """
+
+    tokens: Tensor
+    order: Tensor
+    classnames: tuple[str, ...]
+    templates: tuple[str, ...]
+
+    @classmethod
+    def of(cls, model: ClipModel, classifier: ZeroShotClassifier) -> Self:
+        """Those of a classifier of a model's."""
+        names, templates = classifier.classnames, classifier.templates
+        tokens = model.tokenizer(_prompts(names, templates))
+        order = tokens.argmax(dim=-1).argsort(stable=True)
+        return cls(tokens[order], order, names, templates)
+
+    def classifier(self, model: ClipModel) -> ZeroShotClassifier:
+        """The classifier of the model as it is now; `build_classifier`'s to rounding.
+
+        Raises:
+            NonFiniteError: where a feature is NaN or infinite.
+        """
+
+        def encode(tokens: Tensor) -> Tensor:
+            return encode_text_lean(model.network, tokens.to(model.device))
+
+        features = token_features(encode, self.tokens)[self.order.argsort()]
+        return _averaged(features, self.classnames, self.templates)
 
 
 def accuracy(image_features: Tensor, labels: Tensor, classifier: ZeroShotClassifier) -> float:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from clip_unlearn.errors import NonFiniteError
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.frozen import frozen_image_encoder
-from clip_unlearn.synthesis.regularizers import colourfulness, random_views, total_variation
+from clip_unlearn.synthesis.regularizers import random_views, unlikeliness
 
 
 @dataclass(frozen=True)
@@ -191,8 +191,7 @@ def ascend(
         loss = (
             F.cross_entropy(logits, wanted, reduction="sum")
             + settings.cosine_weight * (1 - own).sum()
-            + settings.smoothness * total_variation(pictures).sum()
-            + settings.saturation * colourfulness(pictures).sum()
+            + unlikeliness(pictures, smoothness=settings.smoothness, saturation=settings.saturation)
             + settings.diversity * _likeness(features, wanted).sum()
         )
         if not torch.isfinite(loss):

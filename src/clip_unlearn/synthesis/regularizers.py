@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 
 def total_variation(images: Tensor) -> Tensor:
@@ -27,6 +30,55 @@ def colourfulness(images: Tensor) -> Tensor:
     return spread.square().mean((1, 2))
 
 
+def unlikeliness(images: Tensor, *, smoothness: float, saturation: float) -> Tensor:
+    """How little images look like pictures, a scalar: both of the above over all, weighted.
+
+    Args:
+        images: `(B, 3, H, W)`, pixels in [0, 1]; differentiable, once.
+        smoothness: weight of the total variation.
+        saturation: weight of the colourfulness.
+    """
+    found: Tensor = _Unlikeliness.apply(images, smoothness, saturation)
+    return found
+
+
+class _Unlikeliness(torch.autograd.Function):
+    """Its gradient is written out: autograd passes over the pixels several times as often.
+
+    To the last bit it is what autograd makes of the two functions, which adds in this order.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, smoothness: float, saturation: float) -> Tensor:
+        total, gradient = _coloured(images, saturation)
+        for dim in (3, 2):
+            steps = images.diff(dim=dim)
+            share, places = smoothness / steps[0].numel(), steps.shape[dim]
+            total += share * steps.abs().sum()
+            slope = steps.sgn_().mul_(share)
+            gradient.narrow(dim, 0, places).sub_(slope)
+            gradient.narrow(dim, 1, places).add_(slope)
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    @once_differentiable  # type: ignore[misc]
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
+        (gradient,) = ctx.saved_tensors
+        return outer * gradient, None, None
+
+
+def _coloured(images: Tensor, weight: float) -> tuple[Tensor, Tensor]:
+    """The weighted sum of `colourfulness`, and its gradient; channels that tie share it."""
+    most, least = images.amax(1, keepdim=True), images.amin(1, keepdim=True)
+    spread, share = most - least, weight / images[0, 0].numel()
+    there, gradient = torch.empty_like(images), torch.zeros_like(images)
+    for end, rate in ((most, 2 * share * spread), (least, -2 * share * spread)):
+        torch.eq(images, end, out=there)  # a mask of floats: booleans are slow to count with
+        gradient.addcmul_(there, rate / there.sum(1, keepdim=True))
+    return share * spread.square().sum(), gradient
+
+
 def mean_pairwise_cosine(features: Tensor) -> float:
     """How alike a set is: the mean cosine over all pairs of different images.
 
@@ -42,7 +94,7 @@ def random_views(images: Tensor, generator: torch.Generator, *, strength: float 
     """Each image rotated, scaled, moved, mirrored, recoloured and with noise, at random.
 
     Args:
-        images: `(B, 3, H, W)`, pixels in [0, 1]; differentiable.
+        images: `(B, 3, H, W)`, pixels in [0, 1]; differentiable, once.
         generator: on the CPU; draws are made there, so that every device sees the same.
         strength: 1 is about what a person would still call the same picture; 0 changes nothing.
 
@@ -62,11 +114,38 @@ def random_views(images: Tensor, generator: torch.Generator, *, strength: float 
     grid = torch.nn.functional.affine_grid(
         rows.view(count, 2, 3), list(images.shape), align_corners=False
     )
-    views = torch.nn.functional.grid_sample(
-        images, grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
     gains = 1 + draw(count, 3, 1, 1) * 0.1
     contrast_gain, brightness = 1 + draw(count, 1, 1, 1) * 0.2, draw(count, 1, 1, 1) * 0.1
-    views = (views - 0.5) * contrast_gain * gains + 0.5 + brightness
-    noise = torch.randn(views.shape, generator=generator).to(device)
-    return (views + noise * 0.03 * strength).clamp(0, 1)
+    noise = torch.randn(images.shape, generator=generator).to(device).mul_(0.03 * strength)
+    found: Tensor = _Recoloured.apply(
+        _sampled(images, grid), contrast_gain, gains, brightness, noise
+    )
+    return found
+
+
+def _sampled(images: Tensor, grid: Tensor) -> Tensor:
+    return torch.nn.functional.grid_sample(
+        images, grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+
+
+class _Recoloured(torch.autograd.Function):
+    """`((pixels - 0.5) * contrast * gains + 0.5 + brightness + noise).clamp(0, 1)`, in few passes.
+
+    All but the first and the last are made in place, on the way back as well.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, pixels: Tensor, contrast: Tensor, gains: Tensor, brightness: Tensor, noise: Tensor
+    ) -> Tensor:
+        found = (pixels - 0.5).mul_(contrast).mul_(gains).add_(0.5).add_(brightness).add_(noise)
+        ctx.save_for_backward(found, contrast, gains)
+        return found.clamp(0, 1)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[misc]
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None, None]:
+        found, contrast, gains = ctx.saved_tensors
+        inside: Tensor = torch.ops.aten.hardtanh_backward(outer, found, 0.0, 1.0)
+        return inside.mul_(gains).mul_(contrast), None, None, None, None

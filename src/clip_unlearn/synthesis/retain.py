@@ -118,7 +118,7 @@ def decode_retain_set(data: bytes) -> RetainSet:
 
 
 def _read(archive: zipfile.ZipFile, number: int) -> np.ndarray:
-    with Image.open(io.BytesIO(archive.read(f"{number:06d}.webp"))) as image:
+    with Image.open(io.BytesIO(archive.read(f"{number:06d}.webp")), formats=("WEBP",)) as image:
         return np.asarray(image.convert("RGB"))
 
 

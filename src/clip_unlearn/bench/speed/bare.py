@@ -35,6 +35,7 @@ from clip_unlearn.models.frozen import frozen_image_encoder, frozen_trunk, quick
 from clip_unlearn.models.layers import Side, gradients_for, updatable_layers
 from clip_unlearn.models.numerics import flushed_denormals
 from clip_unlearn.models.stages import CutEncoder, cut_image_encoder, cut_text_encoder
+from clip_unlearn.models.text import encode_text_lean
 from clip_unlearn.synthesis.sets import ForgetSet
 from clip_unlearn.synthesis.turning import TURNING
 
@@ -74,16 +75,17 @@ def ascent_passes(
 
 
 def text_passes(model: ClipModel, prompts: Tensor) -> None:
-    """Every prompt encoded once.
+    """Every prompt encoded once, those of a length together.
 
     Args:
         model: whose text encoder it is.
         prompts: `(N, L)` token ids; there may be none.
     """
+    order = prompts.argmax(dim=-1).argsort()
     with torch.no_grad():
-        for part in prompts.split(PROMPT_BATCH):
+        for part in prompts[order].split(PROMPT_BATCH):
             if len(part):
-                model.encode_text(part)
+                encode_text_lean(model.network, part.to(model.device))
 
 
 def class_prompts(model: ClipModel, classnames: Sequence[str], templates: Sequence[str]) -> Tensor:

@@ -1,8 +1,9 @@
 """The contest of forgetting to a result: real pictures say when a class is gone and the rest kept.
 
-Asking them takes no time on any side's clock. The published algorithm is stopped as soon as it is
-there, even by a step that it would undo, and is never content with its own synthetic pictures
-before; ours run as they are. A result that one repeat does not reach is not reached.
+Asking them takes no time on any side's clock. The published algorithm is given every chance: it is
+stopped as soon as it is there, is never content with its own synthetic pictures before, undoes no
+step, and goes on with its last noise where it would give up; ours run as they are. A result that
+one repeat does not reach is not reached.
 """
 
 from __future__ import annotations
@@ -154,7 +155,7 @@ def result_contest(scene: Scene) -> Contest:
 def published_to_result(
     scene: Scene, settings: Lipschitz, request: UnlearnRequest, judge: Judge
 ) -> Run:
-    """The published algorithm until the result, or for all its steps."""
+    """The published algorithm until the result, or for as many steps as the shape gives it."""
     verdicts: list[Verdict] = []
     watch = Watch()
 
@@ -164,7 +165,12 @@ def published_to_result(
         return verdicts[-1].reached
 
     reference.forget(
-        scene.model, request, settings=settings, generator=scene.generator(), on_step=on_step
+        scene.model,
+        request,
+        settings=settings,
+        generator=scene.generator(),
+        on_step=on_step,
+        persistent=True,
     )
     return _judged(watch.seconds, verdicts)
 

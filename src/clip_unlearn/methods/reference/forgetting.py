@@ -99,6 +99,7 @@ def forget(
     settings: Lipschitz,
     generator: torch.Generator,
     on_step: OnStep = go_on,
+    persistent: bool = False,
 ) -> Edit:
     """The edit that makes `model` forget; `model` itself is not changed.
 
@@ -109,11 +110,15 @@ def forget(
         generator: on the CPU.
         on_step: is shown the network after every step, before one is undone; where it says so, the
             class's steps end there.
+        persistent: never give up, which is not published: a step that gains nothing is kept all the
+            same, and the last noise goes on until `max_steps`.
     """
     network = copy.deepcopy(model.network).requires_grad_()
     steps: list[dict[str, Any]] = []
     for forget_set in request.forget_sets:
-        steps += forget_class(model, network, forget_set, request, settings, generator, on_step)
+        steps += forget_class(
+            model, network, forget_set, request, settings, generator, on_step, persistent
+        )
     provenance = provenance_of(settings, request, steps, generator)
     return Edit.between(model, network.state_dict(), provenance)
 
@@ -126,6 +131,7 @@ def forget_class(
     settings: Lipschitz,
     generator: torch.Generator,
     on_step: OnStep = go_on,
+    persistent: bool = False,
 ) -> list[dict[str, Any]]:
     """Change `network` until it has forgotten one class; returns a record of each step."""
     optimizer = settings.build_optimizer(list(network.parameters()))
@@ -171,6 +177,8 @@ def forget_class(
             return steps
         if now < best:
             best, best_state = now, copy.deepcopy(network.state_dict())
+        elif persistent:
+            stage = min(stage + 1, len(settings.noise_stds) - 1)
         else:
             last_state = copy.deepcopy(network.state_dict())
             network.load_state_dict(state_before)
