@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_unlearn.methods.gate_answers import ROOM, answering_loss
+from clip_unlearn.methods.gate_answers import MANY, ROOM, Standing, answering_loss, mean_square
 from clip_unlearn.methods.gate_targets import Gate
 
 SCALE = 20.0
@@ -18,8 +18,17 @@ def gate(axis: int = 0) -> Gate:
 
 
 def loss(features: Tensor, original: Tensor, *, harm: float = 1.0, logits: float = 0.0) -> float:
-    found = answering_loss([gate()], features, original, harm_weight=harm, logit_weight=logits)
-    return float(found)
+    return float(asked([gate()], features, original, harm, logits))
+
+
+def asked(
+    gates: list[Gate], features: Tensor, original: Tensor, harm: float, logits: float
+) -> Tensor:
+    standing = Standing.of(gates, original)
+    in_logits = mean_square(gates[0].others)
+    return answering_loss(
+        gates, features, standing, in_logits, harm_weight=harm, logit_weight=logits
+    )
 
 
 def unit(*row: float) -> Tensor:
@@ -60,7 +69,7 @@ def test_what_lies_far_from_the_class_should_not_move() -> None:
 def test_each_of_several_classes_should_fall() -> None:
     both = [gate(), gate(4)]
     original = unit(0.6, 0.5, 0.2, 0.1, 0.7)
-    found = answering_loss(both, original, original, harm_weight=1.0, logit_weight=0.0)
+    found = asked(both, original, original, 1.0, 0.0)
     over = original @ torch.eye(5)[[0, 4]].T - original[:, 1:2] + MARGIN
     assert float(found) == pytest.approx(float(over.square().sum()), rel=1e-5)
     assert float(over.min()) > 0
@@ -76,3 +85,33 @@ def test_pictures_of_a_batch_count_alike_each_by_its_own_rule() -> None:
     moved = torch.cat([FAR[:, :4], FAR[:, 4:] + 0.1], 1)
     together = loss(torch.cat([OWN, moved, FAR]), torch.cat([OWN, FAR, FAR]))
     assert together == pytest.approx((loss(OWN, OWN) + loss(moved, FAR)) / 3, rel=1e-5)
+
+
+def test_rows_of_several_sets_stand_as_they_did() -> None:
+    sets = torch.cat([OWN, FAR]), FAR, torch.cat([FAR, OWN])
+    standings = [Standing.of([gate()], own) for own in sets]
+    rows = [torch.tensor([1, 0]), torch.tensor([0]), torch.tensor([1, 1])]
+    found = Standing.drawn(standings, rows)
+    wanted = Standing.of([gate()], torch.cat([FAR, OWN, FAR, OWN, OWN]))
+    assert torch.equal(found.features, wanted.features)
+    assert torch.equal(found.best, wanted.best) and torch.equal(found.row, wanted.row)
+    assert found.inside.tolist() == wanted.inside.tolist() == [False, True, False, True, True]
+
+
+def test_a_batch_with_no_picture_of_the_class_asks_for_nothing_but_rest() -> None:
+    assert loss(FAR, FAR) == 0
+    moved = FAR.clone().requires_grad_()
+    standing = Standing.of([gate()], FAR)
+    found = answering_loss(
+        [gate()], moved, standing, mean_square(NAMES), harm_weight=1.0, logit_weight=1.0
+    )
+    assert not torch.autograd.grad(found, moved)[0].any()
+
+
+def test_a_mean_over_many_names_is_taken_at_once() -> None:
+    generator = torch.Generator().manual_seed(0)
+    names = F.normalize(torch.randn(MANY, 16, generator=generator), dim=-1)
+    moved = torch.randn(7, 16, generator=generator)
+    wanted = (moved @ names.T).square().mean(1)
+    torch.testing.assert_close(mean_square(names)(moved), wanted)
+    torch.testing.assert_close(mean_square(names[:-1])(moved), wanted, rtol=0.02, atol=0)

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
-from open_clip.modified_resnet import AttentionPool2d
+from open_clip.modified_resnet import AttentionPool2d, Bottleneck
 from tests.methods.conftest import activations_of
 from tests.models.conftest import randomised, tiny_config
 from torch import Tensor
@@ -12,7 +14,8 @@ from clip_unlearn.methods.gate_channels import GateChannels, silence_channels
 from clip_unlearn.methods.gate_heads import BLUR, GateHeads, heads_for
 from clip_unlearn.methods.gate_units import Examples
 from clip_unlearn.models.architectures import build_network
-from clip_unlearn.models.stages import CutEncoder, cut_image_encoder
+from clip_unlearn.models.blocks import bottleneck_output
+from clip_unlearn.models.stages import CutEncoder, cut_above_block, cut_image_encoder
 
 EACH = 2
 
@@ -38,7 +41,14 @@ def pool_of(encoder: CutEncoder) -> AttentionPool2d:
 
 
 def taken(encoder: CutEncoder, *classes: tuple[Examples, Examples]) -> GateHeads:
-    return GateHeads.take(encoder, classes, each=EACH, generator=torch.Generator())
+    above = cut_above_block(encoder)
+    left = [[replace(own, values=above.trunk(own.values)) for own in pair] for pair in classes]
+    pairs = [(own, kept) for own, kept in left]
+    return GateHeads.take(encoder, pairs, each=EACH, generator=torch.Generator())
+
+
+def prepared_by(heads: GateHeads, activations: Tensor) -> Tensor:
+    return heads.prepare(bottleneck_output(heads.block, activations))
 
 
 @torch.no_grad()
@@ -53,7 +63,7 @@ def test_before_they_answer_the_features_are_those_of_the_silenced_encoder(
     encoder: CutEncoder, examples: tuple[Examples, Examples]
 ) -> None:
     heads, kept = taken(encoder, examples), examples[1].values
-    prepared = heads.prepare(kept)
+    prepared = prepared_by(heads, kept)
     torch.testing.assert_close(heads.upper(prepared), encoder.upper(kept), atol=1e-5, rtol=1e-4)
 
 
@@ -63,7 +73,7 @@ def test_merged_they_say_what_they_said(
 ) -> None:
     own, kept = (part.values for part in examples)
     heads = answering(taken(encoder, examples))
-    wanted = [heads.upper(heads.prepare(part)) for part in (own, kept)]
+    wanted = [heads.upper(prepared_by(heads, part)) for part in (own, kept)]
     assert not torch.allclose(encoder.upper(own), wanted[0], atol=1e-2)
     heads.merge()
     for part, said in zip((own, kept), wanted, strict=True):
@@ -78,7 +88,7 @@ def test_they_open_on_the_class_and_not_on_others(
     heads = answering(taken(encoder, examples))
     shut = encoder.upper(own.values), encoder.upper(kept.values)
     moved = [
-        (heads.upper(heads.prepare(part.values)) - before).norm(dim=1).median()
+        (heads.upper(prepared_by(heads, part.values)) - before).norm(dim=1).median()
         for part, before in zip((own, kept), shut, strict=True)
     ]
     assert moved[0] > 3 * moved[1]
@@ -89,7 +99,9 @@ def test_the_mean_of_what_they_chose_is_kept(
     encoder: CutEncoder, examples: tuple[Examples, Examples]
 ) -> None:
     kept, pool = examples[1].values, pool_of(encoder)
-    silence_channels(encoder.last, pool, kept, 1)
+    above = cut_above_block(encoder)
+    assert isinstance(encoder.last, Bottleneck)
+    silence_channels(encoder.last, pool, lambda: iter([above.trunk(kept).flatten(2)]), 1)
     before, bias = encoder.upper(kept), pool.v_proj.bias.clone()
     taken(encoder, examples)
     strayed = (encoder.upper(kept) - before).norm(dim=1).mean()
@@ -102,7 +114,7 @@ def test_gradients_reach_the_heads_alone(
 ) -> None:
     heads = answering(taken(encoder, examples))
     others = [*heads.block.requires_grad_().parameters(), *heads.pool.requires_grad_().parameters()]
-    prepared = heads.prepare(examples[0].values)
+    prepared = prepared_by(heads, examples[0].values)
     moving = [*heads.moving(prepared.sum).values(), *others]
     found = torch.autograd.grad(heads.upper(prepared).square().sum(), moving, allow_unused=True)
     assert all(gradient.abs().sum() > 0 for gradient in found[:3])
@@ -170,7 +182,7 @@ def test_each_class_of_several_has_heads_of_its_own(
     assert len(heads.rows.unique()) == 2 * EACH and len(heads.weight) == 2
     one, two = heads.weight
     assert F.cosine_similarity(one, two, dim=0) < 0
-    wanted = heads.upper(heads.prepare(opposite.values))
+    wanted = heads.upper(prepared_by(heads, opposite.values))
     heads.merge()
     torch.testing.assert_close(encoder.upper(opposite.values), wanted, atol=1e-3, rtol=1e-3)
 
@@ -215,9 +227,11 @@ def test_noise_is_on_what_the_heads_see_alone(
     encoder: CutEncoder, examples: tuple[Examples, Examples]
 ) -> None:
     heads = taken(encoder, examples)
-    prepared = heads.prepare(examples[1].values)
+    prepared = prepared_by(heads, examples[1].values)
     generator = torch.Generator().manual_seed(0)
-    noise = heads.blurred(prepared, generator) - prepared
+    shown = prepared.clone()
+    heads.blur_(shown, generator)
+    noise = shown - prepared
     seen, rest = noise.tensor_split([len(heads.centre)], 1)
     assert seen.std() == pytest.approx(BLUR, rel=0.05) and not rest.any()
 
@@ -226,7 +240,7 @@ def test_they_learn_where_products_are_bfloat16(
     encoder: CutEncoder, examples: tuple[Examples, Examples]
 ) -> None:
     heads = answering(taken(encoder, examples))
-    prepared = heads.prepare(examples[0].values)
+    prepared = prepared_by(heads, examples[0].values)
     moving = list(heads.moving(prepared.sum).values())
     wanted = heads.upper(prepared)
     with torch.autocast("cpu", torch.bfloat16):

@@ -9,21 +9,72 @@ they do to all names: the class falls, and no other name rises above the one tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from clip_unlearn.methods.gate_targets import Gate
+from clip_unlearn.methods.gate_targets import CHUNK, Gate
 
 # Logits below the best other name, past which none may rise; one that was nearer may stay as near.
 ROOM = 1.0
+# Names from which on a mean over them is taken at once. It would pay from as many as features have
+# dimensions on; all recorded results are of fewer than these, and rest on how the plain one rounds.
+MANY = 2048
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How pictures stand in the original, to classes to forget and to all other names.
+
+    Attributes:
+        features: `(N, D)`, unit norm.
+        best: `(N, 1)`, cosine with the best other name.
+        row: `(N, 1)`, which name that is.
+        inside: `(N,)` of bool, whether a class comes within the margin of it, or is ahead.
+    """
+
+    features: Tensor
+    best: Tensor
+    row: Tensor
+    inside: Tensor
+
+    @classmethod
+    def of(cls, gates: Sequence[Gate], features: Tensor) -> Self:
+        """That of pictures.
+
+        Args:
+            gates: of the classes to forget, over the same other classes, with one margin.
+            features: `(N, D)`, unit norm, the original's.
+        """
+        names, directions = gates[0].others, _directions(gates)
+        contests = [(part @ names.T).max(1, keepdim=True) for part in features.split(CHUNK)]
+        best, row = (torch.cat(found) for found in zip(*contests, strict=True))
+        lead = (features @ directions.T).amax(1, keepdim=True) - best
+        return cls(features, best, row, lead[:, 0] > -gates[0].margin)
+
+    @classmethod
+    def drawn(cls, every: Sequence[Self], rows: Sequence[Tensor]) -> Self:
+        """One of the given rows of several."""
+
+        def picked(get: Callable[[Self], Tensor]) -> Tensor:
+            return torch.cat([get(one)[own] for one, own in zip(every, rows, strict=True)])
+
+        return cls(
+            picked(lambda one: one.features),
+            picked(lambda one: one.best),
+            picked(lambda one: one.row),
+            picked(lambda one: one.inside),
+        )
 
 
 def answering_loss(
     gates: Sequence[Gate],
     features: Tensor,
-    original: Tensor,
+    standing: Standing,
+    in_logits: Callable[[Tensor], Tensor],
     *,
     harm_weight: float,
     logit_weight: float,
@@ -37,21 +88,36 @@ def answering_loss(
     Args:
         gates: of the classes to forget, over the same other classes, with one margin and scale.
         features: `(B, D)`, unit norm, as they are now.
-        original: `(B, D)`, unit norm, of the same pictures.
+        standing: of the same pictures.
+        in_logits: the `mean_square` of the other names.
         harm_weight: of names that rise too far, beside the class.
         logit_weight: of what the cosines with all other names change by, of pictures that should
             stay.
     """
-    first = gates[0]
-    names = first.others
-    before, after = original @ names.T, features @ names.T
-    best, row = before.max(1, keepdim=True)
-    reference = after.gather(1, row)
+    first, names = gates[0], gates[0].others
+    own, others = standing.inside.nonzero()[:, 0], (~standing.inside).nonzero()[:, 0]
+    best, now = standing.best[own], features.index_select(0, own)
+    before, after = standing.features[own] @ names.T, now @ names.T
+    reference = after.gather(1, standing.row[own])
     room = (best - before).clamp_max(ROOM / first.scale)
     risen = (after - reference + room).clamp_min(0).square().sum(1)
-    directions = torch.stack([gate.direction for gate in gates])
-    left = (features @ directions.T - reference + first.margin).clamp_min(0).square().sum(1)
-    inside = ((original @ directions.T).amax(1, keepdim=True) - best > -first.margin)[:, 0]
-    moved = features - original
-    strayed = moved.square().sum(1) + logit_weight * (moved @ names.T).square().mean(1)
-    return (left + harm_weight * risen).where(inside, strayed).mean()
+    moved = features.index_select(0, others) - standing.features[others]
+    of_class = (features @ _directions(gates).T).index_select(0, own)
+    left = (of_class - reference + first.margin).clamp_min(0).square().sum(1)
+    strayed = moved.square().sum(1) + logit_weight * in_logits(moved)
+    return ((left + harm_weight * risen).sum() + strayed.sum()) / len(features)
+
+
+def mean_square(names: Tensor) -> Callable[[Tensor], Tensor]:
+    """Gives what cosines with names `(K, D)` change by, in the mean of squares `(B,)`.
+
+    It is asked with the differences of features, `(B, D)`.
+    """
+    if len(names) < MANY:
+        return lambda moved: (moved @ names.T).square().mean(1)
+    together = names.T @ names / len(names)
+    return lambda moved: ((moved @ together) * moved).sum(1)
+
+
+def _directions(gates: Sequence[Gate]) -> Tensor:
+    return torch.stack([gate.direction for gate in gates])

@@ -73,7 +73,12 @@ class GateChannels:
         block, pool = encoder.last, encoder.head
         assert isinstance(block, Bottleneck) and isinstance(pool, AttentionPool2d)
         kept = classes[0][1].values
-        rows = silence_channels(block, pool, kept, each * len(classes))
+
+        def outputs() -> Iterator[Tensor]:
+            for part in kept.split(CHUNK):
+                yield bottleneck_output(block, part).flatten(2)
+
+        rows = silence_channels(block, pool, outputs, each * len(classes))
         inputs = _inputs(block, kept).flatten(2)
         centre = inputs.mean((0, 2))
         spread = inputs.std((0, 2))
@@ -145,9 +150,8 @@ class GateChannels:
             rest,
         ]
 
-    def blurred(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
-        """The same `(B, R)`: with noise they forget no more and keep less."""
-        return prepared
+    def blur_(self, prepared: Tensor, generator: torch.Generator) -> None:
+        """Nothing: with noise they forget no more and keep less."""
 
     def upper(self, prepared: Tensor) -> Tensor:
         """Features `(B, D)`, not normalised, of what `prepare` gave `(B, R)`."""
@@ -190,19 +194,23 @@ def _split(block: Bottleneck, activations: Tensor) -> Sequence[Tensor]:
 
 @torch.no_grad()
 def silence_channels(
-    block: Bottleneck, pool: AttentionPool2d, activations: Tensor, count: int
+    block: Bottleneck,
+    pool: AttentionPool2d,
+    outputs: Callable[[], Iterator[Tensor]],
+    count: int,
 ) -> Tensor:
-    """The channels whose answers vary least over `(N, C, H, W)`; the pool keeps the mean of theirs.
+    """The channels whose answers vary least; the pool keeps the mean of theirs.
 
     As of `gate_units`, those of large weights are left alone, and those on which the gate of an
     earlier request rests.
+
+    Args:
+        block: the last one, below the pool.
+        pool: it hears no more of these channels.
+        outputs: gives what leaves the block in parts `(B, C, P)`; see `moments`.
+        count: how many channels.
     """
-
-    def answers() -> Iterator[Tensor]:
-        for part in activations.split(CHUNK):
-            yield bottleneck_output(block, part).flatten(2)
-
-    mean, squares = moments(answers)
+    mean, squares = moments(outputs)
     strength = (pool.c_proj.weight @ pool.v_proj.weight).norm(dim=0)
     size = _folded(block.conv3, block.bn3).norm(dim=1)
     if block.downsample is not None:

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from clip_unlearn.methods.activations import CHUNK
 from clip_unlearn.methods.gate_channels import looked_at, shut_channels, silence_channels
 from clip_unlearn.methods.gate_units import Examples, sought
-from clip_unlearn.models.blocks import attend_once, bottleneck_output
+from clip_unlearn.models.blocks import attend_once
 from clip_unlearn.models.stages import CutEncoder
 
 FAINTEST = 0.05  # of the mean spread of activations: one that never moves must not be the loudest
@@ -72,18 +72,19 @@ class GateHeads:
         least from real ones.
 
         Args:
-            encoder: a ResNet's, cut in its last block; see `heads_for`.
-            classes: of each class, its own activations `(N, C, 1, 1)`, and those to keep, the same
-                for all, with how far its gate opens on them.
+            encoder: a ResNet's, cut in its last block or above it; see `heads_for`.
+            classes: of each class, what leaves the block for it, `(N, C, 1, 1)`, and what does for
+                all to keep, the same for all classes, with how far its gate opens on them.
             each: heads a class.
             generator: on the CPU.
         """
         block, pool = encoder.last, encoder.head
         assert isinstance(block, Bottleneck) and isinstance(pool, AttentionPool2d)
         kept = classes[0][1].values
-        channel = silence_channels(block, pool, kept, 1)
         with torch.no_grad():
-            outputs = _outputs(block, kept)
+            outputs = kept.flatten(1)
+            parts = [part.flatten(2) for part in kept.split(CHUNK)]
+            channel = silence_channels(block, pool, lambda: iter(parts), 1)
             centre, spread = outputs.mean(0), outputs.std(0)
             scale = 1 / spread.clamp_min(FAINTEST * spread.mean()).clamp_min(1e-6)
             scale[channel] = 0
@@ -92,7 +93,7 @@ class GateHeads:
             into = into / ((outputs - centre) @ into.T).std(0).clamp_min(1e-6)[:, None]
 
         def see(activations: Tensor) -> Tensor:
-            found: Tensor = (_outputs(block, activations) - centre) @ into.T
+            found: Tensor = (activations.flatten(1) - centre) @ into.T
             return found
 
         weight, bias = sought(classes, see, 1, generator, varied=0.0)
@@ -115,28 +116,26 @@ class GateHeads:
         """What the heads see and what the pool finds without them, once for every step.
 
         Args:
-            activations: `(N, C, 1, 1)`.
+            activations: `(N, C, 1, 1)`, what leaves the block.
 
         Returns:
             `(N, C + E)`.
         """
         parts = []
-        for part in activations.split(CHUNK):
-            outputs = _outputs(self.block, part)
+        for outputs in activations.flatten(1).split(CHUNK):
             seen = (outputs - self.centre) * self.scale
             parts.append(torch.cat([seen, _found(self.pool, outputs)], 1))
         return torch.cat(parts)
 
-    def blurred(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
-        """The same of pictures to keep with noise on what the heads see, and on nothing else.
+    def blur_(self, prepared: Tensor, generator: torch.Generator) -> None:
+        """Add noise to what the heads see of pictures to keep, and to nothing else.
 
         Args:
             prepared: `(B, C + E)`.
             generator: on the CPU.
         """
-        seen, rest = prepared.tensor_split([len(self.centre)], 1)
-        drawn = torch.randn(seen.shape, generator=generator).to(seen)
-        return torch.cat([seen + BLUR * drawn, rest], 1)
+        seen = prepared[:, : len(self.centre)]
+        seen += torch.randn(seen.shape, generator=generator).to(seen).mul_(BLUR)
 
     def upper(self, prepared: Tensor) -> Tensor:
         """Features `(B, D)`, not normalised, of what `prepare` gave."""
@@ -199,12 +198,6 @@ def heads_for(encoder: CutEncoder, num_classes: int, wanted: int) -> int:
 def _free(pool: AttentionPool2d) -> Tensor:
     """Which heads are no gate yet, `(heads,)`."""
     return looked_at(pool).sum(1) > 1
-
-
-def _outputs(block: Bottleneck, activations: Tensor) -> Tensor:
-    """What leaves the block, `(N, C)`."""
-    found: Tensor = bottleneck_output(block, activations).flatten(1)
-    return found
 
 
 def _found(pool: AttentionPool2d, outputs: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from clip_unlearn.methods.activations import (
 )
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.descent import descend
-from clip_unlearn.methods.gate_answers import answering_loss
+from clip_unlearn.methods.gate_answers import Standing, answering_loss, mean_square
 from clip_unlearn.methods.gate_channels import GateChannels
 from clip_unlearn.methods.gate_heads import GateHeads, heads_for
 from clip_unlearn.methods.gate_learners import Learner, Room, WholeTensors
@@ -31,7 +31,7 @@ from clip_unlearn.methods.gate_targets import Gate, through
 from clip_unlearn.methods.gate_units import Examples, GateUnits, room_for
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.frozen import frozen_trunk, quick
-from clip_unlearn.models.stages import CutEncoder
+from clip_unlearn.models.stages import CutEncoder, cut_above_block
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
 from clip_unlearn.progress import OnProgress, ignore
 from clip_unlearn.synthesis.sets import ForgetSet, RetainSet
@@ -208,25 +208,29 @@ def forget_in_images(
     def shown() -> tuple[Tensor, list[Tensor]]:
         """Features of a batch now, and which rows of each of the three pools they are of."""
         rows = [draw(count, of) for count, of in zip(counts, targets, strict=True)]
-        *kept, own = (of[r] for of, r in zip(inputs, rows, strict=True))
-        blurred = learner.blurred(torch.cat(kept), generator)
+        batch = torch.cat([of[r] for of, r in zip(inputs, rows, strict=True)])
+        learner.blur_(batch[: len(batch) - num_forget], generator)
         with quick(model.device):
-            found = learner.upper(torch.cat([blurred, own]))
+            found = learner.upper(batch)
         return F.normalize(found.float(), dim=-1), rows
+
+    in_logits = mean_square(directions)
 
     def loss() -> Tensor:
         features, rows = shown()
         error = features - torch.cat([of[r] for of, r in zip(targets, rows, strict=True)])
-        in_logits = (error @ directions.T).square().mean(1)
-        return (error.square().sum(1) + settings.logit_weight * in_logits).mean()
+        return (error.square().sum(1) + settings.logit_weight * in_logits(error)).mean()
+
+    standings = [Standing.of(lesson.gates, of) for of in lesson.features]
+    strayed = mean_square(lesson.gates[0].others)
 
     def answers_loss() -> Tensor:
         features, rows = shown()
-        original = torch.cat([of[r] for of, r in zip(lesson.features, rows, strict=True)])
         return answering_loss(
             lesson.gates,
             features,
-            original,
+            Standing.drawn(standings, rows),
+            strayed,
             harm_weight=settings.harm_weight,
             logit_weight=settings.logit_weight,
         )
@@ -310,9 +314,14 @@ def _lesson(
     retain_set = request.retain_set
     assert retain_set is not None  # `fit` refuses a request without one
     trunk = frozen_trunk(model, blocks=settings.blocks)
+    above = cut_above_block(encoder) if room is not None and room.above_block else None
 
     def pool(images: Tensor, views: int) -> Pool:
-        return pool_of(encoder, view_activations(model, trunk, images, views, generator=generator))
+        found = view_activations(model, trunk, images, views, generator=generator)
+        if above is None:
+            return pool_of(encoder, found)
+        with torch.no_grad():
+            return pool_of(above, torch.cat([above.trunk(part) for part in found.split(CHUNK)]))
 
     classes = [
         class_pictures(

@@ -29,8 +29,8 @@ class Learner(Protocol):
         """What of activations `(N, ...)` stays as it is at every step, `(N, ...)`."""
         ...
 
-    def blurred(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
-        """The same `(B, ...)` of pictures to keep, as they are shown in a step."""
+    def blur_(self, prepared: Tensor, generator: torch.Generator) -> None:
+        """Make of the same `(B, ...)` of pictures to keep, in place, what is shown in a step."""
         ...
 
     def upper(self, prepared: Tensor) -> Tensor:
@@ -70,9 +70,8 @@ class WholeTensors:
         """The activations."""
         return activations
 
-    def blurred(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
-        """The same: noise on what these tensors see would be noise on everything."""
-        return prepared
+    def blur_(self, prepared: Tensor, generator: torch.Generator) -> None:
+        """Nothing: noise on what these tensors see would be noise on everything."""
 
     def upper(self, prepared: Tensor) -> Tensor:
         """Features `(B, D)`, not normalised, of activations `(B, ...)`."""
@@ -109,11 +108,16 @@ class Room:
     kind: type[GateUnits] | type[GateChannels] | type[GateHeads]
     each: int
 
+    @property
+    def above_block(self) -> bool:
+        """Whether they look at what leaves the block, not at what its last convolution sees."""
+        return self.kind is GateHeads
+
     def take(
         self,
         encoder: CutEncoder,
         classes: Sequence[tuple[Examples, Examples]],
         generator: torch.Generator,
     ) -> Learner:
-        """Take them over for classes; see `GateUnits.take`."""
+        """Take them over for classes; see `GateUnits.take`, and `above_block`."""
         return self.kind.take(encoder, classes, each=self.each, generator=generator)

@@ -110,9 +110,8 @@ class GateUnits:
             parts.append(torch.cat([seen, own + block.ls_2(block.mlp(seen))], -1))
         return torch.cat(parts)
 
-    def blurred(self, prepared: Tensor, generator: torch.Generator) -> Tensor:
-        """The same `(B, 2 W)`: with noise they forget no more and keep less."""
-        return prepared
+    def blur_(self, prepared: Tensor, generator: torch.Generator) -> None:
+        """Nothing: with noise they forget no more and keep less."""
 
     def upper(self, prepared: Tensor) -> Tensor:
         """Features `(B, D)`, not normalised, of what `prepare` gave `(B, 2 W)`."""

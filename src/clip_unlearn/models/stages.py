@@ -6,11 +6,12 @@ What the trunk says of a fixed input is computed once; steps then cost the upper
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from open_clip.model import CLIP
-from open_clip.modified_resnet import Bottleneck, ModifiedResNet
+from open_clip.modified_resnet import AttentionPool2d, Bottleneck, ModifiedResNet
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
 
@@ -92,6 +93,22 @@ def _layers(prefix: str, module: nn.Module) -> tuple[str, ...]:
         for path, part in module.named_modules()
         if not isinstance(part, nn.modules.batchnorm._BatchNorm)
         for name, _ in part.named_parameters(recurse=False)
+    )
+
+
+def cut_above_block(encoder: CutEncoder) -> CutEncoder:
+    """The upper part of a ResNet that is cut in its last block, cut again above that block.
+
+    Args:
+        encoder: as `cut_image_encoder` with 0 blocks gives it.
+
+    Returns:
+        An encoder from the activations of the first cut; what leaves the block is `(B, C, H, W)`.
+    """
+    block, pool = encoder.last, encoder.head
+    assert isinstance(block, Bottleneck) and isinstance(pool, AttentionPool2d)
+    return replace(
+        encoder, trunk=partial(bottleneck_output, block), upper=partial(pool_attention, pool)
     )
 
 

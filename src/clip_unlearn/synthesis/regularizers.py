@@ -62,7 +62,7 @@ class _Unlikeliness(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]
+    @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
         (gradient,) = ctx.saved_tensors
         return outer * gradient, None, None
@@ -144,7 +144,7 @@ class _Recoloured(torch.autograd.Function):
         return found.clamp(0, 1)
 
     @staticmethod
-    @once_differentiable  # type: ignore[misc]
+    @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None, None]:
         found, contrast, gains = ctx.saved_tensors
         inside: Tensor = torch.ops.aten.hardtanh_backward(outer, found, 0.0, 1.0)

@@ -34,7 +34,12 @@ from clip_unlearn.models.clip import IMAGE_BATCH, PROMPT_BATCH, ClipModel
 from clip_unlearn.models.frozen import frozen_image_encoder, frozen_trunk, quick
 from clip_unlearn.models.layers import Side, gradients_for, updatable_layers
 from clip_unlearn.models.numerics import flushed_denormals
-from clip_unlearn.models.stages import CutEncoder, cut_image_encoder, cut_text_encoder
+from clip_unlearn.models.stages import (
+    CutEncoder,
+    cut_above_block,
+    cut_image_encoder,
+    cut_text_encoder,
+)
 from clip_unlearn.models.text import encode_text_lean
 from clip_unlearn.synthesis.sets import ForgetSet
 from clip_unlearn.synthesis.turning import TURNING
@@ -220,10 +225,15 @@ class GatePasses:
             live = [count] * TURNING.max_steps
             ascent_passes(self._frozen, model.preprocess.size, live, check_apart=False)
         pixels = _noise(CHUNK, model.preprocess.size)
+        room = room_in(settings, model, image, self._classes)
+        above_block = room is not None and room.above_block
+        above = cut_above_block(image) if above_block else image
         with torch.no_grad():
             for count in _chunks(self._views + self._heldout_views):
                 kept = self._trunk(pixels[:count])
-                image.upper(kept)
+                if above_block:
+                    kept = above.trunk(kept)
+                above.upper(kept)
             activations = _rows(kept, CHUNK)
         learner = self._learner(image, "visual", activations)
         inputs = learner.prepare(activations)
