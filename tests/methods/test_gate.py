@@ -11,7 +11,7 @@ from clip_unlearn.errors import InputError
 from clip_unlearn.methods.base import UnlearnRequest
 from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.gate_images import class_pictures, shown_pictures
-from clip_unlearn.methods.gate_text import TEMPLATES, _levels, prompt_tokens
+from clip_unlearn.methods.gate_text import TEMPLATES, Prompts, _levels
 from clip_unlearn.models.clip import ClipModel, image_features
 from clip_unlearn.models.edit import Edit
 from clip_unlearn.models.stages import cut_image_encoder, cut_text_encoder
@@ -374,12 +374,33 @@ def test_a_text_encoder_without_a_projection_is_cut_as_well(trained_model: Train
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 
-def test_the_forgotten_classes_come_first_in_every_template(trained_model: Trained) -> None:
+def test_every_name_is_asked_in_every_template_the_forgotten_ones_first(
+    trained_model: Trained,
+) -> None:
     model = trained_model("resnet")
-    tokens = prompt_tokens(model, NAMES, ("blue", "red"))
+    asked = Prompts.of(model, build_classifier(model, NAMES), ("blue", "red"))
+    assert len(asked.tokens) == len(TEMPLATES) * len(NAMES)
     wanted = model.tokenizer([t.format(n) for t in TEMPLATES for n in ("blue", "red")])
-    found = tokens.view(len(TEMPLATES), len(NAMES), -1)[:, :2].reshape(len(wanted), -1)
-    assert torch.equal(found, wanted)
+    assert torch.equal(asked.tokens[asked.own], wanted)
+
+
+def test_of_very_many_names_the_nearest_alone_are_asked_in_every_template(
+    trained_model: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("clip_unlearn.methods.gate_text.MANY", 2)
+    model = trained_model("resnet")
+    known = build_classifier(model, NAMES)
+    asked = Prompts.of(model, known, ["red"])
+    texts = known.class_embeddings
+    order = (texts @ texts[known.index("red")]).argsort(descending=True).tolist()
+    others = [name for name in NAMES if name != "red"]
+    near = [NAMES[row] for row in order if NAMES[row] != "red"][:2]
+    prompts = [TEMPLATES[0].format(name) for name in ("red", *others)]
+    for template in TEMPLATES[1:]:
+        prompts += [template.format(name) for name in ("red", *(n for n in others if n in near))]
+    assert torch.equal(asked.tokens, model.tokenizer(prompts))
+    wanted = model.tokenizer([template.format("red") for template in TEMPLATES])
+    assert torch.equal(asked.tokens[asked.own], wanted)
 
 
 def test_the_nearest_classes_are_shown_with_more_pictures_than_the_others(

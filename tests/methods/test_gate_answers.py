@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from clip_unlearn.methods.gate_answers import MANY, ROOM, Standing, answering_loss, mean_square
-from clip_unlearn.methods.gate_targets import Gate
+from clip_unlearn.methods.gate_answers import ROOM, Standing, answering_loss, mean_square
+from clip_unlearn.methods.gate_targets import MANY, Gate
 
 SCALE = 20.0
 MARGIN = 0.2
@@ -27,7 +27,13 @@ def asked(
     standing = Standing.of(gates, original)
     in_logits = mean_square(gates[0].others)
     return answering_loss(
-        gates, features, standing, in_logits, harm_weight=harm, logit_weight=logits
+        gates,
+        features,
+        standing,
+        in_logits,
+        harm_weight=harm,
+        logit_weight=logits,
+        generator=torch.Generator().manual_seed(0),
     )
 
 
@@ -99,18 +105,36 @@ def test_rows_of_several_sets_stand_as_they_did() -> None:
 
 
 def test_a_batch_with_no_picture_of_the_class_asks_for_nothing_but_rest() -> None:
-    assert loss(FAR, FAR) == 0
     moved = FAR.clone().requires_grad_()
-    standing = Standing.of([gate()], FAR)
-    found = answering_loss(
-        [gate()], moved, standing, mean_square(NAMES), harm_weight=1.0, logit_weight=1.0
-    )
+    found = asked([gate()], moved, FAR, 1.0, 1.0)
     assert not torch.autograd.grad(found, moved)[0].any()
+
+
+def test_of_very_many_names_some_stand_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    fallen = torch.tensor([[0.3, 0.5, 0.48, 0.1, 0.0]])
+    wanted = loss(fallen, OWN)
+    monkeypatch.setattr("clip_unlearn.methods.gate_answers.MANY", 2)
+    found = [
+        float(
+            answering_loss(
+                [gate()],
+                fallen,
+                Standing.of([gate()], OWN),
+                mean_square(NAMES),
+                harm_weight=1.0,
+                logit_weight=0.0,
+                generator=torch.Generator().manual_seed(seed),
+            )
+        )
+        for seed in range(300)
+    ]
+    assert len({round(one, 9) for one in found}) > 1
+    assert sum(found) / len(found) == pytest.approx(wanted, rel=0.15)
 
 
 def test_a_mean_over_many_names_is_taken_at_once() -> None:
     generator = torch.Generator().manual_seed(0)
-    names = F.normalize(torch.randn(MANY, 16, generator=generator), dim=-1)
+    names = F.normalize(torch.randn(MANY + 1, 16, generator=generator), dim=-1)
     moved = torch.randn(7, 16, generator=generator)
     wanted = (moved @ names.T).square().mean(1)
     torch.testing.assert_close(mean_square(names)(moved), wanted)

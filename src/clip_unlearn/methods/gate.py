@@ -21,7 +21,7 @@ import torch
 from clip_unlearn.errors import InputError, shown, unknown_name
 from clip_unlearn.methods.base import UnlearnRequest, methods
 from clip_unlearn.methods.gate_images import GateSettings, forget_in_images, known_classes
-from clip_unlearn.methods.gate_text import forget_in_text, prompt_tokens
+from clip_unlearn.methods.gate_text import Prompts, forget_in_text
 from clip_unlearn.methods.provenance import provenance_of
 from clip_unlearn.methods.snapshots import OriginalValues
 from clip_unlearn.models.clip import ClipModel
@@ -90,9 +90,9 @@ class GateDistillation(GateSettings):
                 "token, as CLIP's own has. Choose another with --method."
             )
         known = known_classes(model, request)
-        tokens = prompt_tokens(model, known.classnames, request.forget_classes)
+        prompts = Prompts.of(model, known, request.forget_classes)
         image = cut_image_encoder(model.network, blocks=self.blocks)
-        text = cut_text_encoder(model.network, tokens, blocks=0)
+        text = cut_text_encoder(model.network, prompts.tokens, blocks=0)
         layers = (*image.layers, *text.layers)
         names = (*layers, *image.more)
         originals = OriginalValues({name: model.network.get_parameter(name) for name in names})
@@ -105,7 +105,7 @@ class GateDistillation(GateSettings):
                 self,
                 model,
                 text,
-                tokens,
+                prompts,
                 known,
                 request.forget_classes,
                 seen,

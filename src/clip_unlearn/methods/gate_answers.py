@@ -16,13 +16,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from clip_unlearn.methods.gate_targets import CHUNK, Gate
+from clip_unlearn.methods.gate_targets import CHUNK, MANY, Gate
 
 # Logits below the best other name, past which none may rise; one that was nearer may stay as near.
 ROOM = 1.0
-# Names from which on a mean over them is taken at once. It would pay from as many as features have
-# dimensions on; all recorded results are of fewer than these, and rest on how the plain one rounds.
-MANY = 2048
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,7 @@ def answering_loss(
     *,
     harm_weight: float,
     logit_weight: float,
+    generator: torch.Generator,
 ) -> Tensor:
     """What answers learn from, a scalar.
 
@@ -93,14 +91,15 @@ def answering_loss(
         harm_weight: of names that rise too far, beside the class.
         logit_weight: of what the cosines with all other names change by, of pictures that should
             stay.
+        generator: on the CPU; draws which of very many names are looked at for a rise.
     """
     first, names = gates[0], gates[0].others
     own, others = standing.inside.nonzero()[:, 0], (~standing.inside).nonzero()[:, 0]
-    best, now = standing.best[own], features.index_select(0, own)
-    before, after = standing.features[own] @ names.T, now @ names.T
-    reference = after.gather(1, standing.row[own])
+    best, row, was = (of[own] for of in (standing.best, standing.row, standing.features))
+    now = features.index_select(0, own)
+    reference, before, after = _contest(names, row, was, now, generator)
     room = (best - before).clamp_max(ROOM / first.scale)
-    risen = (after - reference + room).clamp_min(0).square().sum(1)
+    risen = (after - reference + room).clamp_min(0).square().sum(1) * (len(names) / after.shape[1])
     moved = features.index_select(0, others) - standing.features[others]
     of_class = (features @ _directions(gates).T).index_select(0, own)
     left = (of_class - reference + first.margin).clamp_min(0).square().sum(1)
@@ -108,12 +107,27 @@ def answering_loss(
     return ((left + harm_weight * risen).sum() + strayed.sum()) / len(features)
 
 
+def _contest(
+    names: Tensor, best: Tensor, original: Tensor, now: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The cosine with the name that was best `(N, 1)`, and those with all or some `(N, K)`.
+
+    The latter as they were and as they are.
+    """
+    if len(names) <= MANY:
+        after = now @ names.T
+        return after.gather(1, best), original @ names.T, after
+    drawn = names[torch.randperm(len(names), generator=generator)[:MANY].to(names.device)]
+    reference = (now * names[best[:, 0]]).sum(1, keepdim=True)
+    return reference, original @ drawn.T, now @ drawn.T
+
+
 def mean_square(names: Tensor) -> Callable[[Tensor], Tensor]:
     """Gives what cosines with names `(K, D)` change by, in the mean of squares `(B,)`.
 
     It is asked with the differences of features, `(B, D)`.
     """
-    if len(names) < MANY:
+    if len(names) <= MANY:
         return lambda moved: (moved @ names.T).square().mean(1)
     together = names.T @ names / len(names)
     return lambda moved: ((moved @ together) * moved).sum(1)

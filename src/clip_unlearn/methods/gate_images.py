@@ -221,7 +221,7 @@ def forget_in_images(
         error = features - torch.cat([of[r] for of, r in zip(targets, rows, strict=True)])
         return (error.square().sum(1) + settings.logit_weight * in_logits(error)).mean()
 
-    standings = [Standing.of(lesson.gates, of) for of in lesson.features]
+    standings = [Standing.of(lesson.gates, of) for of in lesson.features if learner.answers()]
     strayed = mean_square(lesson.gates[0].others)
 
     def answers_loss() -> Tensor:
@@ -233,6 +233,7 @@ def forget_in_images(
             strayed,
             harm_weight=settings.harm_weight,
             logit_weight=settings.logit_weight,
+            generator=generator,
         )
 
     parameters = learner.moving(loss)

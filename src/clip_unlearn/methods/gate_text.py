@@ -7,6 +7,9 @@ no merit of its own, not at the far end: a class that comes last of all has left
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -16,6 +19,7 @@ from clip_unlearn.methods.activations import CHUNK, pool_of
 from clip_unlearn.methods.descent import descend
 from clip_unlearn.methods.gate_images import GateSettings, Seen, room_in
 from clip_unlearn.methods.gate_learners import Learner, WholeTensors
+from clip_unlearn.methods.gate_targets import MANY
 from clip_unlearn.methods.gate_units import Examples
 from clip_unlearn.models.clip import PROMPT_BATCH, ClipModel
 from clip_unlearn.models.stages import CutEncoder
@@ -36,26 +40,48 @@ PICTURES_A_STEP = 2048
 LEVEL = 0.9  # of the names, those that are no nearer to a class's pictures than its own is to be
 
 
-def prompt_tokens(
-    model: ClipModel, classnames: Sequence[str], forget_classes: Sequence[str]
-) -> Tensor:
-    """Token ids `(T * K, L)` of every class in every template, the forgotten classes first in each.
+@dataclass(frozen=True)
+class Prompts:
+    """What the text side asks about.
 
-    Args:
-        model: owns the tokeniser.
-        classnames: K names, the forgotten ones among them.
-        forget_classes: names of the classes to forget.
+    Attributes:
+        tokens: `(N, L)` token ids, of all names in a template, then of those in the next.
+        own: `(T * F,)`, which of them are of the F classes to forget, those of a template together.
     """
-    names = [*forget_classes, *(name for name in classnames if name not in forget_classes)]
-    prompts = [template.format(name) for template in TEMPLATES for name in names]
-    return model.tokenizer(prompts).to(model.device)
+
+    tokens: Tensor
+    own: Tensor
+
+    @classmethod
+    def of(cls, model: ClipModel, known: ZeroShotClassifier, forget_classes: Sequence[str]) -> Self:
+        """Every name in every template; of very many, all in the first and the nearest in others.
+
+        Args:
+            model: owns the tokeniser.
+            known: the original's classifier over all names, the forgotten ones among them.
+            forget_classes: names of the classes to forget.
+        """
+        others = [name for name in known.classnames if name not in forget_classes]
+        near = others
+        if len(others) > MANY:
+            texts, own = (known.subset(n).class_embeddings for n in (others, forget_classes))
+            nearness = (texts @ own.T).amax(1)
+            near = [others[row] for row in nearness.topk(MANY).indices.sort().values.tolist()]
+        first = [*forget_classes, *others]
+        asked = [first, *([*forget_classes, *near] for _ in TEMPLATES[1:])]
+        tokens = model.tokenizer(
+            [t.format(name) for t, names in zip(TEMPLATES, asked, strict=True) for name in names]
+        )
+        starts = torch.tensor([0, *accumulate(len(names) for names in asked[:-1])])
+        rows = starts[:, None] + torch.arange(len(forget_classes))
+        return cls(tokens.to(model.device), rows.flatten())
 
 
 def forget_in_text(
     settings: GateSettings,
     model: ClipModel,
     encoder: CutEncoder,
-    tokens: Tensor,
+    asked: Prompts,
     known: ZeroShotClassifier,
     forget_classes: Sequence[str],
     seen: Seen,
@@ -69,7 +95,7 @@ def forget_in_text(
         settings: of the method.
         model: what is changed.
         encoder: its text encoder, cut.
-        tokens: as `prompt_tokens` gives them.
+        asked: the prompts.
         known: the original's classifier over all known classes.
         forget_classes: names of the classes to forget.
         seen: features of pictures, the original's among them, so that the class is not found with
@@ -78,10 +104,10 @@ def forget_in_text(
         on_progress: is told of every step.
     """
     with torch.no_grad():
-        pool = pool_of(encoder, torch.cat([encoder.trunk(t) for t in tokens.split(PROMPT_BATCH)]))
-    num_names = len(tokens) // len(TEMPLATES)
-    is_own = torch.arange(len(tokens)) % num_names < len(forget_classes)
-    own, others = is_own.nonzero()[:, 0], (~is_own).nonzero()[:, 0]
+        parts = [encoder.trunk(part) for part in asked.tokens.split(PROMPT_BATCH)]
+        pool = pool_of(encoder, torch.cat(parts))
+    own, is_other = asked.own, torch.ones(len(asked.tokens), dtype=torch.bool)
+    others = is_other.index_fill(0, own, False).nonzero()[:, 0]
     nearness = (pool.features[others] @ pool.features[own].T).amax(1).cpu()
     near = others[nearness.topk(min(len(others), NEAR_PROMPTS)).indices]
     kept_names = [name for name in known.classnames if name not in forget_classes]

@@ -26,7 +26,7 @@ from clip_unlearn.methods.gate_images import (
     turned_rows,
 )
 from clip_unlearn.methods.gate_learners import Learner, WholeTensors
-from clip_unlearn.methods.gate_text import PROMPTS_A_STEP, TEMPLATES, prompt_tokens
+from clip_unlearn.methods.gate_text import PROMPTS_A_STEP, Prompts
 from clip_unlearn.methods.gate_units import Examples
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.methods.snapshots import OriginalValues
@@ -183,8 +183,8 @@ class GatePasses:
         classifier, forget_sets = request.classifier, request.forget_sets
         unknown = [name for name in known.classnames if name not in set(classifier.classnames)]
         self._prompts = class_prompts(model, unknown, classifier.templates)
-        self._tokens = prompt_tokens(model, known.classnames, request.forget_classes)
-        self._own_prompts = len(TEMPLATES) * len(forget_sets)
+        asked = Prompts.of(model, known, request.forget_classes)
+        self._tokens, self._own_prompts = asked.tokens, len(asked.own)
         self._image = cut_image_encoder(model.network, blocks=settings.blocks)
         self._trunk = frozen_trunk(model, blocks=settings.blocks)
         self._text = cut_text_encoder(model.network, self._tokens, blocks=0)
