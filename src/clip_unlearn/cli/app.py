@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import sys
+from functools import cached_property
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +13,6 @@ from typer.core import TyperGroup
 
 import clip_unlearn
 from clip_unlearn.cli.audit import audit
-from clip_unlearn.cli.bench import bench
 from clip_unlearn.cli.classes import classes
 from clip_unlearn.cli.evaluate import evaluate
 from clip_unlearn.cli.forget import forget
@@ -51,6 +51,26 @@ class Verbs(TyperGroup):
             raise _ended(f"Error: {line}", BAD_INPUT) from error
 
 
+class BenchVerbs(TyperGroup):
+    """The verbs under `bench`, not read before one of them is asked for: they are many."""
+
+    @cached_property
+    def _found(self) -> TyperGroup:
+        from clip_unlearn.cli.bench import bench
+
+        found = typer.main.get_command(bench)
+        assert isinstance(found, TyperGroup)
+        return found
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names."""
+        return self._found.list_commands(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """One of them, or nothing."""
+        return self._found.get_command(ctx, cmd_name)
+
+
 def _ended(line: str, code: int) -> typer.Exit:
     typer.echo(line, err=True)
     return typer.Exit(code)
@@ -76,7 +96,11 @@ app.command(
 app.command(epilog="Example: clip-unlearn classes activities")(classes)
 app.command(epilog="Example: clip-unlearn models --json")(models)
 app.command(epilog="Example: clip-unlearn methods")(methods)
-app.add_typer(bench, name="bench")
+app.add_typer(
+    typer.Typer(help="Run protocols over many classes, and report them.", no_args_is_help=True),
+    name="bench",
+    cls=BenchVerbs,
+)
 
 
 def _show_version(wanted: bool) -> None:

@@ -15,7 +15,7 @@ from clip_unlearn.cli.bench_speed import speed
 from clip_unlearn.cli.bench_tuning import tuning
 from clip_unlearn.cli.console import warn
 
-bench = typer.Typer(help="Run protocols over many classes, and report them.", no_args_is_help=True)
+bench = typer.Typer(rich_markup_mode=None)
 bench.command(
     epilog="Example: clip-unlearn bench quality --method gate --method lipschitz:paper --seeds 3"
 )(quality)
