@@ -19,7 +19,7 @@ from tests.conftest import COLOURS
 from torch import Tensor, nn
 
 from clip_unlearn.bench.isolation import in_own_process
-from clip_unlearn.bench.speed.bare import GatePasses, distinct_views
+from clip_unlearn.bench.speed.bare import TRIED, GatePasses, distinct_views
 from clip_unlearn.bench.speed.contest import COLUMNS, compared
 from clip_unlearn.bench.speed.curves import CURVES, run_curve
 from clip_unlearn.bench.speed.forgetting import lipschitz_of, passes_of, step_contest
@@ -245,7 +245,7 @@ def test_bare_passes_of_the_gate_encode_each_different_picture_and_prompt_once(
     blends = 1 + TURNING_GATE.mixes
     different = kept * 6 + own * blends * 2 + heldout * 5
     different += TURNING_GATE.turned_images * TURNING.max_steps
-    assert trunk["images"] == whole["images"] == different
+    assert trunk["images"] == whole["images"] + TRIED == different + TRIED  # to be made ready
     assert bare["prompts"] == 5 * len(COLOURS)
     assert whole["prompts"] == (5 + 1) * len(COLOURS)
     assert all(torch.equal(value, before[n]) for n, value in network.state_dict().items())

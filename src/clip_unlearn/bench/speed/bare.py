@@ -44,7 +44,7 @@ from clip_unlearn.models.text import encode_text_lean
 from clip_unlearn.synthesis.sets import ForgetSet
 from clip_unlearn.synthesis.turning import TURNING
 
-_TRIED = 2  # pictures that decide which tensors a step would select
+TRIED = 2  # pictures by which passes are made ready
 
 
 class ForgettingPasses(Protocol):
@@ -157,7 +157,7 @@ def selected_layers(
         request: whose first class is taken.
         generator: on the CPU.
     """
-    images = request.forget_sets[0].images[:_TRIED]
+    images = request.forget_sets[0].images[:TRIED]
     own = ForgetSet(request.forget_classes[0], images, images[:0])
     one = replace(settings, max_steps=1, num_perturbations=1)
     edit = one.fit(model, UnlearnRequest((own,), request.classifier), generator=generator)
@@ -199,14 +199,58 @@ class GatePasses:
         ]
         own = sum(len(forget_set.images) for forget_set in forget_sets) + sum(self._turned)
         own *= 1 + settings.mixes
-        self._views = (
-            len(far) * distinct_views(settings.retain_views)
-            + len(near) * distinct_views(settings.near_views)
-            + own * distinct_views(settings.forget_views)
-        )
-        self._own_views = own * settings.forget_views
         heldout = sum(len(s.heldout_images) or len(s.images) for s in forget_sets)
-        self._heldout_views = heldout * distinct_views(HELDOUT_VIEWS)
+        shown = (
+            (len(far), settings.retain_views),
+            (len(near), settings.near_views),
+            (own, settings.forget_views),
+            (heldout, HELDOUT_VIEWS),
+        )
+        self._pictures = [  # a view of one kind at a time
+            part for count, views in shown for part in [*_chunks(count)] * distinct_views(views)
+        ]
+        self._own_views = [*_chunks(own * settings.forget_views)]
+        self._heldout_views = [*_chunks(heldout * distinct_views(HELDOUT_VIEWS))]
+        room = room_in(settings, model, self._image, self._classes)
+        self._above = (
+            cut_above_block(self._image) if room is not None and room.above_block else None
+        )
+        with self._originals.restored():  # learners take units over, which is no pass
+            self._learn_image, self._image_inputs = self._image_learner()
+            self._learn_text, self._text_inputs = self._text_learner()
+
+    def _image_learner(self) -> tuple[Learner, Tensor]:
+        activations = self._activations(_noise(TRIED, self._model.preprocess.size))
+        rows = max(self._settings.batch_size, *self._own_views, *self._heldout_views)
+        learner = self._learner(self._image, "visual", activations)
+        return learner, learner.prepare(_rows(activations, rows))
+
+    def _text_learner(self) -> tuple[Learner, Tensor]:
+        with torch.no_grad():
+            packed = self._text.trunk(self._tokens[:TRIED])
+        learner = self._learner(self._text, "text", packed)
+        rows = self._own_prompts + 2 * PROMPTS_A_STEP
+        return learner, learner.prepare(_rows(packed, rows))
+
+    def _learner(self, encoder: CutEncoder, side: Side, activations: Tensor) -> Learner:
+        """What each step runs: units like those that the method takes, or whole tensors."""
+        room = room_in(self._settings, self._model, encoder, self._classes)
+        if room is None:
+            return WholeTensors(self._model, side, encoder)
+        shut = torch.zeros(len(activations), device=self._model.device)
+        examples = Examples(activations, shut)
+        generator = torch.Generator().manual_seed(0)
+        return room.take(encoder, [(examples, examples)] * len(self._classes), generator)
+
+    @torch.no_grad()
+    def _activations(self, pixels: Tensor) -> Tensor:
+        """What does not move, of pictures, once through what does."""
+        found = self._trunk(pixels)
+        above = self._above or self._image
+        if self._above is not None:
+            found = self._above.trunk(found)
+        above.upper(found)
+        return found
 
     @flushed_denormals()
     def run(self, steps: int) -> None:
@@ -219,61 +263,38 @@ class GatePasses:
             self._run(steps)
 
     def _run(self, steps: int) -> None:
-        model, settings, image, text = self._model, self._settings, self._image, self._text
+        model, settings, size = self._model, self._settings, self._model.preprocess.size
         text_passes(model, self._prompts)
         for count in filter(None, self._turned):
             live = [count] * TURNING.max_steps
-            ascent_passes(self._frozen, model.preprocess.size, live, check_apart=False)
-        pixels = _noise(CHUNK, model.preprocess.size)
-        room = room_in(settings, model, image, self._classes)
-        above_block = room is not None and room.above_block
-        above = cut_above_block(image) if above_block else image
-        with torch.no_grad():
-            for count in _chunks(self._views + self._heldout_views):
-                kept = self._trunk(pixels[:count])
-                if above_block:
-                    kept = above.trunk(kept)
-                above.upper(kept)
-            activations = _rows(kept, CHUNK)
-        learner = self._learner(image, "visual", activations)
-        inputs = learner.prepare(activations)
-        batch = _rows(inputs, settings.batch_size)
+            ascent_passes(self._frozen, size, live, check_apart=False)
+        pixels = _noise(max(self._pictures), size)
+        for count in self._pictures:
+            self._activations(pixels[:count])
+        learner, inputs = self._learn_image, self._image_inputs
         answers = list(learner.answers().values())
         taken = [(_moving(learner), settings.steps)]
         taken += [(answers, settings.answer_steps)] if answers else []
-        with gradients_for(model.network, image.layers):
+        with gradients_for(model.network, self._image.layers):
             for _ in range(steps):
                 for moving, count in taken:
                     for _ in range(count):
                         with quick(model.device):
-                            features = learner.upper(batch)
+                            features = learner.upper(inputs[: settings.batch_size])
                         _backward(features.float().sum(), moving)
                 with torch.no_grad():
-                    for count in _chunks(self._heldout_views):
+                    for count in self._heldout_views:
                         learner.upper(inputs[:count])
         with torch.no_grad():
-            for count in _chunks(self._own_views):  # what the text side is told of
+            for count in self._own_views:  # what the text side is told of
                 learner.upper(inputs[:count])
             for tokens in self._tokens.split(PROMPT_BATCH):
-                packed = text.trunk(tokens)
-                for part in packed.split(CHUNK):
-                    text.upper(part)
-        learner = self._learner(text, "text", packed)
-        batch = _rows(learner.prepare(packed), self._own_prompts + 2 * PROMPTS_A_STEP)
-        moving = _moving(learner)
-        with gradients_for(model.network, text.layers):
+                for part in self._text.trunk(tokens).split(CHUNK):
+                    self._text.upper(part)
+        learner, moving = self._learn_text, _moving(self._learn_text)
+        with gradients_for(model.network, self._text.layers):
             for _ in range(settings.text_steps):
-                _backward(learner.upper(batch).sum(), moving)
-
-    def _learner(self, encoder: CutEncoder, side: Side, activations: Tensor) -> Learner:
-        """What each step runs: units like those that the method takes, or whole tensors."""
-        room = room_in(self._settings, self._model, encoder, self._classes)
-        if room is None:
-            return WholeTensors(self._model, side, encoder)
-        shut = torch.zeros(CHUNK, device=self._model.device)
-        examples = Examples(_rows(activations, CHUNK), shut)
-        generator = torch.Generator().manual_seed(0)
-        return room.take(encoder, [(examples, examples)] * len(self._classes), generator)
+                _backward(learner.upper(self._text_inputs).sum(), moving)
 
 
 def distinct_views(views: int) -> int:
