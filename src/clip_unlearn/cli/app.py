@@ -70,6 +70,10 @@ class BenchVerbs(TyperGroup):
         """One of them, or nothing."""
         return self._found.get_command(ctx, cmd_name)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """One of them with what follows it; a name that is none is told which is like it."""
+        return self._found.resolve_command(ctx, args)
+
 
 def _ended(line: str, code: int) -> typer.Exit:
     typer.echo(line, err=True)

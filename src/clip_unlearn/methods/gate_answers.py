@@ -10,7 +10,7 @@ they do to all names: the class falls, and no other name rises above the one tha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
 import torch
@@ -55,16 +55,11 @@ class Standing:
     @classmethod
     def drawn(cls, every: Sequence[Self], rows: Sequence[Tensor]) -> Self:
         """One of the given rows of several."""
-
-        def picked(get: Callable[[Self], Tensor]) -> Tensor:
-            return torch.cat([get(one)[own] for one, own in zip(every, rows, strict=True)])
-
-        return cls(
-            picked(lambda one: one.features),
-            picked(lambda one: one.best),
-            picked(lambda one: one.row),
-            picked(lambda one: one.inside),
-        )
+        parts = [
+            [getattr(one, own.name)[r] for one, r in zip(every, rows, strict=True)]
+            for own in fields(cls)
+        ]
+        return cls(*(torch.cat(part) for part in parts))
 
 
 def answering_loss(
@@ -101,7 +96,7 @@ def answering_loss(
     room = (best - before).clamp_max(ROOM / first.scale)
     risen = (after - reference + room).clamp_min(0).square().sum(1) * (len(names) / after.shape[1])
     moved = features.index_select(0, others) - standing.features[others]
-    of_class = (features @ _directions(gates).T).index_select(0, own)
+    of_class = (features @ _directions(gates).T).index_select(0, own)  # rounds as it always did
     left = (of_class - reference + first.margin).clamp_min(0).square().sum(1)
     strayed = moved.square().sum(1) + logit_weight * in_logits(moved)
     return ((left + harm_weight * risen).sum() + strayed.sum()) / len(features)

@@ -73,8 +73,8 @@ class GateHeads:
 
         Args:
             encoder: a ResNet's, cut in its last block or above it; see `heads_for`.
-            classes: of each class, what leaves the block for it, `(N, C, 1, 1)`, and what does for
-                all to keep, the same for all classes, with how far its gate opens on them.
+            classes: of each class, what leaves the block for its own pictures, `(N, C, 1, 1)`, and
+                for pictures to keep, the same for all classes, with how far its gate opens on them.
             each: heads a class.
             generator: on the CPU.
         """

@@ -31,7 +31,7 @@ from clip_unlearn.methods.gate_targets import Gate, through
 from clip_unlearn.methods.gate_units import Examples, GateUnits, room_for
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.frozen import frozen_trunk, quick
-from clip_unlearn.models.stages import CutEncoder, cut_above_block
+from clip_unlearn.models.stages import CutEncoder
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
 from clip_unlearn.progress import OnProgress, ignore
 from clip_unlearn.synthesis.sets import ForgetSet, RetainSet
@@ -221,7 +221,8 @@ def forget_in_images(
         error = features - torch.cat([of[r] for of, r in zip(targets, rows, strict=True)])
         return (error.square().sum(1) + settings.logit_weight * in_logits(error)).mean()
 
-    standings = [Standing.of(lesson.gates, of) for of in lesson.features if learner.answers()]
+    answers = learner.answers()
+    standings = [Standing.of(lesson.gates, of) for of in lesson.features] if answers else []
     strayed = mean_square(lesson.gates[0].others)
 
     def answers_loss() -> Tensor:
@@ -241,7 +242,7 @@ def forget_in_images(
     for number in range(1, settings.rounds + 1):
         for moving, wanted, steps, stage in (
             (parameters, loss, settings.steps, f"images, round {number}"),
-            (learner.answers(), answers_loss, settings.answer_steps, f"answers, round {number}"),
+            (answers, answers_loss, settings.answer_steps, f"answers, round {number}"),
         ):
             if moving:
                 descend(
@@ -315,7 +316,7 @@ def _lesson(
     retain_set = request.retain_set
     assert retain_set is not None  # `fit` refuses a request without one
     trunk = frozen_trunk(model, blocks=settings.blocks)
-    above = cut_above_block(encoder) if room is not None and room.above_block else None
+    above = None if room is None else room.cut_above(encoder)
 
     def pool(images: Tensor, views: int) -> Pool:
         found = view_activations(model, trunk, images, views, generator=generator)

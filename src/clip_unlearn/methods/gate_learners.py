@@ -19,7 +19,7 @@ from clip_unlearn.methods.gate_units import Examples, GateUnits
 from clip_unlearn.methods.layer_selection import select_layers
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.layers import Side
-from clip_unlearn.models.stages import CutEncoder
+from clip_unlearn.models.stages import CutEncoder, cut_above_block
 
 
 class Learner(Protocol):
@@ -108,10 +108,12 @@ class Room:
     kind: type[GateUnits] | type[GateChannels] | type[GateHeads]
     each: int
 
-    @property
-    def above_block(self) -> bool:
-        """Whether they look at what leaves the block, not at what its last convolution sees."""
-        return self.kind is GateHeads
+    def cut_above(self, encoder: CutEncoder) -> CutEncoder | None:
+        """For those that look at what leaves the block, not at what its last convolution sees.
+
+        See `cut_above_block`; None for the others.
+        """
+        return cut_above_block(encoder) if self.kind is GateHeads else None
 
     def take(
         self,
@@ -119,5 +121,5 @@ class Room:
         classes: Sequence[tuple[Examples, Examples]],
         generator: torch.Generator,
     ) -> Learner:
-        """Take them over for classes; see `GateUnits.take`, and `above_block`."""
+        """Take them over for classes; see `GateUnits.take`, and `cut_above`."""
         return self.kind.take(encoder, classes, each=self.each, generator=generator)

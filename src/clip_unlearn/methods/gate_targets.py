@@ -18,7 +18,7 @@ from torch.nn import functional as F
 CONTENDERS = 10
 STIFFNESS = 30.0
 CHUNK = 4096
-# Other names beyond which not all of them are asked at every step, nor in every template. Recorded
+# Names beyond which not all of them are asked at every step, nor in every template. Recorded
 # results are of fewer, and rest on how sums over all of them are rounded.
 MANY = 2048
 

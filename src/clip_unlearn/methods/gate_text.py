@@ -104,8 +104,8 @@ def forget_in_text(
         on_progress: is told of every step.
     """
     with torch.no_grad():
-        parts = [encoder.trunk(part) for part in asked.tokens.split(PROMPT_BATCH)]
-        pool = pool_of(encoder, torch.cat(parts))
+        batches = asked.tokens.split(PROMPT_BATCH)
+        pool = pool_of(encoder, torch.cat([encoder.trunk(batch) for batch in batches]))
     own, is_other = asked.own, torch.ones(len(asked.tokens), dtype=torch.bool)
     others = is_other.index_fill(0, own, False).nonzero()[:, 0]
     nearness = (pool.features[others] @ pool.features[own].T).amax(1).cpu()

@@ -187,11 +187,12 @@ class Lipschitz:
         parameters = {name: model.network.get_parameter(name) for name in names}
         originals = OriginalValues(parameters)
         classifier = request.classifier
+        prompts = ClassPrompts.of(model, classifier)
         steps: list[dict[str, Any]] = []
         with originals.restored(), gradients_for(model.network, names):
             for forget_set in request.forget_sets:
                 descent = _Descent(self, model, candidates, parameters, originals, forget_set)
-                classifier = descent.run(classifier, steps, generator, on_progress)
+                classifier = descent.run(classifier, prompts, steps, generator, on_progress)
             touched = originals.touched()
         return Edit.between(model, touched, provenance_of(self, request, steps, generator))
 
@@ -231,6 +232,7 @@ class _Descent:
     def run(
         self,
         classifier: ZeroShotClassifier,
+        prompts: ClassPrompts,
         steps: list[dict[str, Any]],
         generator: torch.Generator,
         on_progress: OnProgress,
@@ -241,7 +243,6 @@ class _Descent:
         """
         method = self.method
         optimizer = method.build_optimizer(list(self.parameters.values()))
-        prompts = ClassPrompts.of(self.model, classifier)
         stage, best, improved = 0, 1.0, False
         last_tried: tuple[dict[str, Tensor], ZeroShotClassifier] | None = None
         for step in range(1, method.max_steps + 1):

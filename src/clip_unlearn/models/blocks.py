@@ -252,12 +252,9 @@ def encode_text(network: CLIP, tokens: Tensor) -> Tensor:
     length = int(ends.max()) + 1
     x = network.token_embedding(tokens[:, :length]) + network.positional_embedding[:length]
     mask = network.attn_mask[:length, :length]
-    *lower, last = network.transformer.resblocks
-    for block in lower:
+    for block in network.transformer.resblocks[:-1]:
         x = run_block(block, x, mask)
-    own = run_mlp(last, attended_at_end(last, x, ends))
-    features: Tensor = network.ln_final(own) @ network.text_projection
-    return features
+    return _prompt_features(network, x, ends)
 
 
 def encode_prompts(network: CLIP, tokens: Tensor) -> Tensor:
@@ -275,11 +272,14 @@ def encode_prompts(network: CLIP, tokens: Tensor) -> Tensor:
     x = network.token_embedding(tokens[:, :length]) + network.positional_embedding[:length]
     first, x = x[:1, :common], x[:, common:]
     mask = network.attn_mask[:length, :length]
-    *lower, last = network.transformer.resblocks
-    for block in lower:
+    for block in network.transformer.resblocks[:-1]:
         after = run_block(block, x, mask[common:], first)
         first, x = run_block(block, first, mask[:common, :common]), after
-    x = torch.cat([first.expand(len(x), -1, -1), x], 1)
+    return _prompt_features(network, torch.cat([first.expand(len(x), -1, -1), x], 1), ends)
+
+
+def _prompt_features(network: CLIP, x: Tensor, ends: Tensor) -> Tensor:
+    last = network.transformer.resblocks[-1]
     own = run_mlp(last, attended_at_end(last, x, ends))
     features: Tensor = network.ln_final(own) @ network.text_projection
     return features

@@ -103,7 +103,8 @@ def cut_above_block(encoder: CutEncoder) -> CutEncoder:
         encoder: as `cut_image_encoder` with 0 blocks gives it.
 
     Returns:
-        An encoder from the activations of the first cut; what leaves the block is `(B, C, H, W)`.
+        An encoder of the activations of the first cut, not of images: its trunk gives what leaves
+        the block, `(B, C, H, W)`, its upper part features of that.
     """
     block, pool = encoder.last, encoder.head
     assert isinstance(block, Bottleneck) and isinstance(pool, AttentionPool2d)

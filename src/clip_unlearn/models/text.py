@@ -32,7 +32,7 @@ def encode_text_cut(network: CLIP, tokens: Tensor, length: int | None = None) ->
         The published code runs the full context. A causal transformer's output at a token depends
         on no later token, so cutting after the longest prompt changes nothing.
     """
-    if network.text_pool_type != "argmax" or network.attn_mask is None:
+    if not _pools_end(network):
         return cast(Tensor, network.encode_text(tokens))
     pooled = pooled_text(network, tokens, length)
     if isinstance(network.text_projection, torch.nn.Linear):
@@ -43,17 +43,21 @@ def encode_text_cut(network: CLIP, tokens: Tensor, length: int | None = None) ->
     return features
 
 
+@torch.no_grad()
 def encode_text_lean(network: CLIP, tokens: Tensor) -> Tensor:
-    """The same without a gradient, several times as fast where prompts begin alike.
+    """The same, several times as fast where prompts begin alike; it gives no gradients.
 
     Args:
-        network: open_clip's `CLIP`; one of other blocks or pooling is asked as it is.
+        network: open_clip's `CLIP`; one of other blocks, pooling or projection gains nothing.
         tokens: `(N, L)` token ids; those of prompts of one length are encoded quickest.
     """
-    pools_end = network.text_pool_type == "argmax" and network.attn_mask is not None
-    if pools_end and is_plain(network) and isinstance(network.text_projection, nn.Parameter):
-        return encode_prompts(network, tokens)
-    return encode_text_cut(network, tokens)
+    projects = isinstance(network.text_projection, nn.Parameter)
+    quick = projects and _pools_end(network) and is_plain(network)
+    return (encode_prompts if quick else encode_text_cut)(network, tokens)
+
+
+def _pools_end(network: CLIP) -> bool:
+    return network.text_pool_type == "argmax" and network.attn_mask is not None
 
 
 def pooled_text(network: CLIP, tokens: Tensor, length: int | None = None) -> Tensor:

@@ -85,13 +85,13 @@ class ClassPrompts:
     Attributes:
         tokens: `(K * T, L)` token ids, the shortest prompts first, so that no batch of them is cut
             later than it must be.
-        order: `(K * T,)`, which prompts they are, of all of a class one after another.
+        places: `(K * T,)`, where among them each class's T prompts are, class by class.
         classnames: K names.
         templates: T format strings.
     """
 
     tokens: Tensor
-    order: Tensor
+    places: Tensor
     classnames: tuple[str, ...]
     templates: tuple[str, ...]
 
@@ -101,7 +101,7 @@ class ClassPrompts:
         names, templates = classifier.classnames, classifier.templates
         tokens = model.tokenizer(_prompts(names, templates))
         order = tokens.argmax(dim=-1).argsort(stable=True)
-        return cls(tokens[order], order, names, templates)
+        return cls(tokens[order], order.argsort(), names, templates)
 
     def classifier(self, model: ClipModel) -> ZeroShotClassifier:
         """The classifier of the model as it is now; `build_classifier`'s to rounding.
@@ -113,7 +113,7 @@ class ClassPrompts:
         def encode(tokens: Tensor) -> Tensor:
             return encode_text_lean(model.network, tokens.to(model.device))
 
-        features = token_features(encode, self.tokens)[self.order.argsort()]
+        features = token_features(encode, self.tokens)[self.places]
         return _averaged(features, self.classnames, self.templates)
 
 

@@ -116,7 +116,7 @@ def random_views(images: Tensor, generator: torch.Generator, *, strength: float 
     )
     gains = 1 + draw(count, 3, 1, 1) * 0.1
     contrast_gain, brightness = 1 + draw(count, 1, 1, 1) * 0.2, draw(count, 1, 1, 1) * 0.1
-    noise = torch.randn(images.shape, generator=generator).to(device).mul_(0.03 * strength)
+    noise = torch.randn(images.shape, generator=generator).to(device).mul_(0.03).mul_(strength)
     found: Tensor = _Recoloured.apply(
         _sampled(images, grid), contrast_gain, gains, brightness, noise
     )

@@ -36,7 +36,6 @@ from clip_unlearn.models.layers import Side, gradients_for, updatable_layers
 from clip_unlearn.models.numerics import flushed_denormals
 from clip_unlearn.models.stages import (
     CutEncoder,
-    cut_above_block,
     cut_image_encoder,
     cut_text_encoder,
 )
@@ -212,9 +211,7 @@ class GatePasses:
         self._own_views = [*_chunks(own * settings.forget_views)]
         self._heldout_views = [*_chunks(heldout * distinct_views(HELDOUT_VIEWS))]
         room = room_in(settings, model, self._image, self._classes)
-        self._above = (
-            cut_above_block(self._image) if room is not None and room.above_block else None
-        )
+        self._above = None if room is None else room.cut_above(self._image)
         with self._originals.restored():  # learners take units over, which is no pass
             self._learn_image, self._image_inputs = self._image_learner()
             self._learn_text, self._text_inputs = self._text_learner()

@@ -87,14 +87,7 @@ def step_contest(scene: Scene) -> Contest:
         return Run(watch.seconds, _gate_steps(settings, rounds[0]))
 
     rounds, whole = [1], scene.shape.gate
-    short = replace(
-        whole,
-        steps=1,
-        answer_steps=1,
-        rounds=1,
-        text_steps=1,
-        turned_images=min(1, whole.turned_images),
-    )
+    short = replace(whole, steps=1, answer_steps=1, rounds=1, text_steps=1)
     return Contest(
         FORGETTING_STEP,
         "step",

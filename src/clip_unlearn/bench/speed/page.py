@@ -37,8 +37,10 @@ measured with `clip-unlearn bench speed`.
   images are to be those that the published check accepts. 1 is the limit. A figure below {trusted}
   is marked `?`: its bare passes were not the least there are, and it is not to be trusted.
 - *result*: 10 % or less of the class's real test pictures are still recognised, with 97 % or more
-  of the accuracy on the rest of its group kept. *job*: from the loaded model and the name of the
-  class to the edit; loading, measuring and saving, which all sides share, are left out.
+  of the accuracy on the rest of its group kept. The reference is given every chance there: steps
+  that gain nothing, which the published algorithm undoes, are kept, and it goes on where that gives
+  up, until the number of steps below. *job*: from the loaded model and the name of the class to the
+  edit; loading, measuring and saving, which all sides share, are left out.
 - *Memory*: largest resident size above that after imports, each side in a process of its own, over
   that of the bare passes.
 - `lipschitz` is the published method, `lipschitz:paper` with the published check of each image,

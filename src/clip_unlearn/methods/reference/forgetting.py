@@ -110,8 +110,9 @@ def forget(
         generator: on the CPU.
         on_step: is shown the network after every step, before one is undone; where it says so, the
             class's steps end there.
-        persistent: never give up, which is not published: a step that gains nothing is kept all the
-            same, and the last noise goes on until `max_steps`.
+        persistent: never give up, which is not published: after a step that gains nothing the next
+            goes on from there, and the last noise until `max_steps`. The edit is still that of the
+            best step.
     """
     network = copy.deepcopy(model.network).requires_grad_()
     steps: list[dict[str, Any]] = []
