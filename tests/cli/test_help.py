@@ -73,6 +73,25 @@ def test_help_and_version_answer_before_torch_is_imported() -> None:
     assert done.stdout == f"clip-unlearn {clip_unlearn.__version__}\n[]\n", done.stderr
 
 
+def test_the_verbs_under_bench_are_read_when_one_of_them_is_asked_for() -> None:
+    program = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from clip_unlearn.cli.app import app\n"
+        "for wanted in (['--help'], ['bench', '--help']):\n"
+        "    done = CliRunner().invoke(app, wanted)\n"
+        "    print(done.exit_code, 'quality' in done.output, 'clip_unlearn.cli.bench' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "0 False False\n0 True True\n", done.stderr
+
+
+def test_a_verb_under_bench_that_is_none_is_told_which_is_like_it() -> None:
+    done = CliRunner().invoke(app, ["bench", "qualty"])
+    assert done.exit_code == 2
+    assert "Did you mean 'quality'?" in done.output
+
+
 def test_classes_are_listed_without_torch() -> None:
     program = (
         "import sys\n"

@@ -5,6 +5,8 @@ from collections.abc import Callable
 import open_clip
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 from tests.models.conftest import randomised, tiny_config
 
 from clip_unlearn.errors import CheckpointError
@@ -17,6 +19,8 @@ from clip_unlearn.models.architectures import (
     load_weights,
     model_config,
 )
+
+TOKENIZER = build_tokenizer(tiny_config("vit"))
 
 
 @pytest.mark.parametrize("name", ["RN50", "RN50x64", "ViT-B-16", "ViT-L-14-336-quickgelu"])
@@ -73,6 +77,23 @@ def test_tokenizer_is_the_one_open_clip_makes(architecture: Callable[[str], str]
     prompts = ["a photo of a soccer ball.", "Ärger & 猫 " * 20]
     reference = open_clip.get_tokenizer(architecture("vit"))
     assert torch.equal(build_tokenizer(tiny_config("vit"))(prompts), reference(prompts))
+
+
+@given(text=st.text(st.characters(max_codepoint=0x17F), max_size=40))
+@example(text="  An   ODD Photo\tof a Soccer  Ball. ")
+@example(text="salt &amp; pepper, 'n so on")
+@example(text="")
+def test_every_text_has_the_tokens_that_open_clip_gives_it(text: str) -> None:
+    assert torch.equal(TOKENIZER([text]), open_clip.SimpleTokenizer(context_length=12)([text]))
+
+
+def test_a_tokenizer_that_keeps_capitals_keeps_them() -> None:
+    config = tiny_config("vit")
+    config["text_cfg"]["tokenizer_kwargs"] = {"clean": "whitespace"}
+    kept = build_tokenizer(config)(["A Dog"])
+    wanted = open_clip.SimpleTokenizer(context_length=12, clean="whitespace")(["A Dog"])
+    assert torch.equal(kept, wanted)
+    assert not torch.equal(kept, TOKENIZER(["A Dog"]))
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 import torch
 from open_clip.model import CLIP
+from open_clip.transformer import ResidualAttentionBlock
 from tests.models.conftest import randomised, tiny_config, tiny_model
 from torch import Tensor
 
+from clip_unlearn.models import blocks
 from clip_unlearn.models.architectures import build_network, build_tokenizer
-from clip_unlearn.models.text import encode_text_cut, prompt_length
+from clip_unlearn.models.text import encode_text_cut, encode_text_lean, prompt_length
 
 PROMPTS = ["dog", "a photo of a dog", "", "an icon of a red and a green dog and a cat and a mouse"]
 
@@ -96,3 +98,37 @@ def test_gradients_are_those_of_the_whole_context(tokens: Tensor) -> None:
     )
     assert wanted.abs().max() > 1e-3
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "rows", [[0], [1, 1, 1], [0, 1, 2, 3], [1, 3]], ids=["one", "the same", "mixed", "alike"]
+)
+@pytest.mark.parametrize(
+    "text", [{}, {"proj_bias": True}, {"pool_type": "last"}, {"proj_type": "none"}], ids=str
+)
+def test_lean_text_features_are_those_of_open_clip(
+    rows: list[int], text: dict[str, Any], tokens: Tensor
+) -> None:
+    config = tiny_config("vit") | ({"embed_dim": 16} if "proj_type" in text else {})
+    config["text_cfg"].update(layers=2, **text)
+    network = randomised(build_network(config)).requires_grad_()
+    found, wanted = encode_text_lean(network, tokens[rows]), network.encode_text(tokens[rows])
+    torch.testing.assert_close(found, wanted.detach(), atol=1e-5, rtol=0)
+    assert not found.requires_grad
+
+
+def test_what_prompts_begin_with_is_computed_once(
+    tokens: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, sizes = network_with(), list[tuple[int, ...]]()
+    run = blocks.run_mlp
+
+    def counted(block: ResidualAttentionBlock, x: Tensor) -> Tensor:
+        sizes.append(tuple(x.shape[:-1]))
+        return run(block, x)
+
+    monkeypatch.setattr(blocks, "run_mlp", counted)
+    alike = build_tokenizer(tiny_config("vit"))(["a photo of a dog", "a photo of a cat and a dog"])
+    wanted = network.encode_text(alike)
+    torch.testing.assert_close(encode_text_lean(network, alike), wanted, atol=1e-5, rtol=0)
+    assert sorted(sizes) == [(1, 5), (2,), (2, 5)]  # five tokens are shared, the longest has ten

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from clip_unlearn.errors import UnknownNameError
 from clip_unlearn.models.clip import ClipModel, image_features
 from clip_unlearn.models.zero_shot import (
+    ClassPrompts,
     ZeroShotClassifier,
     accuracy,
     build_classifier,
@@ -39,6 +40,23 @@ def test_a_class_is_the_mean_of_its_templates_unit_embeddings(model: ClipModel) 
             total += raw / raw.norm()
         torch.testing.assert_close(row, total / total.norm())
     assert classifier.templates == TEMPLATES
+
+
+def test_prompts_that_are_tokenised_once_give_the_classifier_of_the_model_as_it_is(
+    model: ClipModel, trained_model: Callable[[str], ClipModel]
+) -> None:
+    names, templates = ("white", "a rather long red", "black"), ("an icon of some {}", "{}")
+    before = build_classifier(model, names, templates)
+    prompts = ClassPrompts.of(model, before)
+    lengths = prompts.tokens.argmax(1).tolist()
+    assert lengths == sorted(lengths) and len(set(lengths)) > 2
+    changed = trained_model("vit")
+    changed.network.transformer.resblocks[0].mlp[0].weight += 0.1
+    for one in (model, changed):
+        found, wanted = prompts.classifier(one), build_classifier(one, names, templates)
+        torch.testing.assert_close(found.class_embeddings, wanted.class_embeddings)
+        assert (found.classnames, found.templates) == (names, templates)
+    assert not torch.allclose(prompts.classifier(changed).class_embeddings, before.class_embeddings)
 
 
 def test_a_class_has_the_same_embedding_in_any_order_and_company(model: ClipModel) -> None:

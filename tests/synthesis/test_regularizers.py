@@ -5,10 +5,12 @@ import torch
 from torch.nn import functional as F
 
 from clip_unlearn.synthesis.regularizers import (
+    _Recoloured,
     colourfulness,
     mean_pairwise_cosine,
     random_views,
     total_variation,
+    unlikeliness,
 )
 
 
@@ -31,6 +33,49 @@ def test_colourfulness_is_0_for_greys_and_1_for_pure_colours() -> None:
     pale = torch.tensor([0.5, 0.75, 1.0])[:, None, None].expand(3, 2, 2)
     found = colourfulness(torch.stack([grey, red, half, pale]))
     torch.testing.assert_close(found, torch.tensor([0.0, 1.0, 0.5, 0.25]))
+
+
+@pytest.mark.parametrize("steps", [1000, 2, 1], ids=["hardly any tie", "many ties", "all greys"])
+def test_unlikeliness_has_the_gradient_that_autograd_finds_to_the_last_bit(steps: int) -> None:
+    images = (torch.rand(4, 3, 8, 11, generator=seeded()) * steps).round() / steps
+    if steps == 1:
+        images = images[:, :1].repeat(1, 3, 1, 1)
+    quick, plain = images.clone().requires_grad_(), images.clone().requires_grad_()
+    found = unlikeliness(quick, smoothness=6.0, saturation=1.5)
+    wanted = 6.0 * total_variation(plain).sum() + 1.5 * colourfulness(plain).sum()
+    torch.testing.assert_close(found, wanted)
+    one, other = torch.autograd.grad(found, quick)[0], torch.autograd.grad(wanted, plain)[0]
+    assert torch.equal(one, other)
+    assert one.any()
+    twice = unlikeliness(quick, smoothness=6.0, saturation=1.5) * 2
+    assert torch.equal(torch.autograd.grad(twice, quick)[0], 2 * one)
+
+
+def test_unlikeliness_asks_for_no_layout_of_its_pixels() -> None:
+    images = torch.rand(4, 3, 8, 8, generator=seeded())
+    last = images.to(memory_format=torch.channels_last).requires_grad_()
+    gradient = torch.autograd.grad(unlikeliness(last, smoothness=1.0, saturation=1.0), last)[0]
+    first = images.requires_grad_()
+    wanted = torch.autograd.grad(unlikeliness(first, smoothness=1.0, saturation=1.0), first)[0]
+    torch.testing.assert_close(gradient, wanted)
+
+
+def test_recolouring_is_what_it_says_with_autograds_gradient_to_the_last_bit() -> None:
+    generator = seeded()
+    pixels = torch.rand(3, 3, 6, 6, generator=generator) * 1.6 - 0.3  # some end outside
+    contrast, gains = (0.8 + torch.rand(3, c, 1, 1, generator=generator) * 0.4 for c in (1, 3))
+    brightness = torch.rand(3, 1, 1, 1, generator=generator) * 0.1
+    noise, outer = (torch.randn(pixels.shape, generator=generator) for _ in range(2))
+    given = pixels.clone()
+    quick, plain = pixels.requires_grad_(), given.requires_grad_()
+    found = _Recoloured.apply(quick, contrast, gains, brightness, 0.03 * noise)
+    wanted = (plain - 0.5) * contrast * gains + 0.5 + brightness + 0.03 * noise
+    wanted = wanted.clamp(0, 1)
+    assert torch.equal(found, wanted)
+    assert bool((wanted == 0).any()) and bool((wanted == 1).any())
+    one, other = (torch.autograd.grad((o * outer).sum(), i)[0] for o, i in ((found, quick), (wanted, plain)))
+    assert torch.equal(one, other)
+    assert torch.equal(quick, given)
 
 
 def test_the_pairwise_cosine_is_that_of_the_loop_over_pairs() -> None:

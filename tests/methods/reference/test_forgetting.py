@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from open_clip.model import CLIP
 from torch import Tensor
 
 from clip_unlearn.methods.base import UnlearnRequest
@@ -103,3 +104,42 @@ def test_embeddings_one_by_one_equal_the_classifier(
     plain = reference.class_embeddings(model, model.network, NAMES, templates)
     batched = build_classifier(model, NAMES, templates).class_embeddings
     torch.testing.assert_close(plain, batched)
+
+
+def test_a_persistent_one_goes_on_from_where_it_is_with_the_last_noise(
+    trained_model: Callable[[str], ClipModel],
+    colour_pictures: Callable[[str, int], Tensor],
+) -> None:
+    model = trained_model("vit")
+    settings = dataclasses.replace(
+        Lipschitz.preset("paper"),
+        num_perturbations=1,
+        max_steps=10,
+        learning_rate=1e-6,  # nothing is gained
+        forget_threshold=-1.0,
+    )
+    request = requested(model, colour_pictures("red", 3))
+    shown: dict[bool, list[Tensor]] = {}
+    steps = {}
+    for persistent in (False, True):
+        weights = shown[persistent] = []
+
+        def on_step(network: CLIP, weights: list[Tensor] = weights) -> bool:
+            weights.append(network.visual.proj.detach().clone())
+            return False
+
+        edit = reference.forget(
+            model,
+            request,
+            settings=settings,
+            generator=torch.Generator().manual_seed(0),
+            on_step=on_step,
+            persistent=persistent,
+        )
+        steps[persistent] = [one["noise_std"] for one in edit.provenance["steps"]]
+    stages = list(settings.noise_stds)
+    assert steps == {False: stages, True: [*stages, *[stages[-1]] * (10 - len(stages))]}
+    start = model.network.visual.proj
+    assert torch.equal(shown[False][0], shown[True][0])
+    gone = [[float((now - start).norm()) for now in shown[kind]] for kind in (False, True)]
+    assert gone[1][-1] > 5 * gone[0][-1] > 0  # undone, it is always the first step
