@@ -121,11 +121,13 @@ class GateHeads:
         Returns:
             `(N, C + E)`.
         """
-        parts = []
-        for outputs in activations.flatten(1).split(CHUNK):
-            seen = (outputs - self.centre) * self.scale
-            parts.append(torch.cat([seen, _found(self.pool, outputs)], 1))
-        return torch.cat(parts)
+        width = len(self.centre)
+        prepared = activations.new_empty(len(activations), width + self.pool.v_proj.out_features)
+        outputs = activations.flatten(1)
+        for part, into in zip(outputs.split(CHUNK), prepared.split(CHUNK), strict=True):
+            into[:, :width] = (part - self.centre) * self.scale
+            into[:, width:] = _found(self.pool, part)
+        return prepared
 
     def blur_(self, prepared: Tensor, generator: torch.Generator) -> None:
         """Add noise to what the heads see of pictures to keep, and to nothing else.
