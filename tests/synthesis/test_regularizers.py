@@ -73,7 +73,9 @@ def test_recolouring_is_what_it_says_with_autograds_gradient_to_the_last_bit() -
     wanted = wanted.clamp(0, 1)
     assert torch.equal(found, wanted)
     assert bool((wanted == 0).any()) and bool((wanted == 1).any())
-    one, other = (torch.autograd.grad((o * outer).sum(), i)[0] for o, i in ((found, quick), (wanted, plain)))
+    one, other = (
+        torch.autograd.grad((o * outer).sum(), i)[0] for o, i in ((found, quick), (wanted, plain))
+    )
     assert torch.equal(one, other)
     assert torch.equal(quick, given)
 

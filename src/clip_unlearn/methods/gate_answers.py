@@ -88,33 +88,25 @@ def answering_loss(
             stay.
         generator: on the CPU; draws which of very many names are looked at for a rise.
     """
-    first, names = gates[0], gates[0].others
+    first, names, row = gates[0], gates[0].others, standing.row
     own, others = standing.inside.nonzero()[:, 0], (~standing.inside).nonzero()[:, 0]
-    best, row, was = (of[own] for of in (standing.best, standing.row, standing.features))
-    now = features.index_select(0, own)
-    reference, before, after = _contest(names, row, was, now, generator)
-    room = (best - before).clamp_max(ROOM / first.scale)
-    risen = (after - reference + room).clamp_min(0).square().sum(1) * (len(names) / after.shape[1])
-    moved = features.index_select(0, others) - standing.features[others]
-    of_class = (features @ _directions(gates).T).index_select(0, own)  # rounds as it always did
-    left = (of_class - reference + first.margin).clamp_min(0).square().sum(1)
+    asked = names
+    if len(names) > MANY:
+        asked = names[torch.randperm(len(names), generator=generator)[:MANY].to(names.device)]
+    # Products are of whole batches, so that they round alike whoever is inside.
+    after = features @ asked.T
+    if asked is names:
+        reference = after.gather(1, row)
+    else:
+        reference = (features * names[row[:, 0]]).sum(1, keepdim=True)
+    before = standing.features[own] @ asked.T
+    room = (standing.best[own] - before).clamp_max(ROOM / first.scale)
+    risen = (after[own] - reference[own] + room).clamp_min(0).square().sum(1)
+    left = (features @ _directions(gates).T - reference + first.margin).clamp_min(0).square().sum(1)
+    moved = features - standing.features
     strayed = moved.square().sum(1) + logit_weight * in_logits(moved)
-    return ((left + harm_weight * risen).sum() + strayed.sum()) / len(features)
-
-
-def _contest(
-    names: Tensor, best: Tensor, original: Tensor, now: Tensor, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The cosine with the name that was best `(N, 1)`, and those with all or some `(N, K)`.
-
-    The latter as they were and as they are.
-    """
-    if len(names) <= MANY:
-        after = now @ names.T
-        return after.gather(1, best), original @ names.T, after
-    drawn = names[torch.randperm(len(names), generator=generator)[:MANY].to(names.device)]
-    reference = (now * names[best[:, 0]]).sum(1, keepdim=True)
-    return reference, original @ drawn.T, now @ drawn.T
+    harm = harm_weight * (len(names) / len(asked)) * risen
+    return ((left[own] + harm).sum() + strayed[others].sum()) / len(features)
 
 
 def mean_square(names: Tensor) -> Callable[[Tensor], Tensor]:
