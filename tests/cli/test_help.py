@@ -59,32 +59,34 @@ def test_help_that_a_message_points_to_lists_the_names(verb: list[str], names: l
     assert [name for name in names if name.replace(" ", "") not in text] == []
 
 
+def printed_by(program: str) -> str:
+    """What lines that call the application print, in a process that has imported nothing else."""
+    start = (
+        "import sys\nfrom typer.testing import CliRunner\nfrom clip_unlearn.cli.app import app\n"
+    )
+    done = subprocess.run([sys.executable, "-c", start + program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_help_and_version_answer_before_torch_is_imported() -> None:
     program = (
-        "import sys\n"
-        "from typer.testing import CliRunner\n"
-        "from clip_unlearn.cli.app import app\n"
         f"for verb in {VERBS!r}:\n"
         "    CliRunner().invoke(app, [verb, '--help'])\n"
         "print(CliRunner().invoke(app, ['--version']).output, end='')\n"
         "print(sorted({'torch', 'open_clip', 'numpy'} & sys.modules.keys()))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == f"clip-unlearn {clip_unlearn.__version__}\n[]\n", done.stderr
+    assert printed_by(program) == f"clip-unlearn {clip_unlearn.__version__}\n[]\n"
 
 
 def test_the_verbs_under_bench_are_read_when_one_of_them_is_asked_for() -> None:
     program = (
-        "import sys\n"
-        "from typer.testing import CliRunner\n"
-        "from clip_unlearn.cli.app import app\n"
         "for wanted in (['--help'], ['bench', '--help']):\n"
         "    done = CliRunner().invoke(app, wanted)\n"
         "    read = 'clip_unlearn.cli.bench' in sys.modules\n"
         "    print(done.exit_code, 'quality' in done.output, read)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == "0 False False\n0 True True\n", done.stderr
+    assert printed_by(program) == "0 False False\n0 True True\n"
 
 
 def test_a_verb_under_bench_that_is_none_is_told_which_is_like_it() -> None:
@@ -95,13 +97,9 @@ def test_a_verb_under_bench_that_is_none_is_told_which_is_like_it() -> None:
 
 def test_classes_are_listed_without_torch() -> None:
     program = (
-        "import sys\n"
-        "from typer.testing import CliRunner\n"
-        "from clip_unlearn.cli.app import app\n"
         "print(CliRunner().invoke(app, ['classes', 'food']).exit_code, 'torch' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.stdout == "0 False\n", done.stderr
+    assert printed_by(program) == "0 False\n"
 
 
 def test_the_package_runs_as_a_module() -> None:

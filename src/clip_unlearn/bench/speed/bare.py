@@ -34,11 +34,7 @@ from clip_unlearn.models.clip import IMAGE_BATCH, PROMPT_BATCH, ClipModel
 from clip_unlearn.models.frozen import frozen_image_encoder, frozen_trunk, quick
 from clip_unlearn.models.layers import Side, gradients_for, updatable_layers
 from clip_unlearn.models.numerics import flushed_denormals
-from clip_unlearn.models.stages import (
-    CutEncoder,
-    cut_image_encoder,
-    cut_text_encoder,
-)
+from clip_unlearn.models.stages import CutEncoder, cut_image_encoder, cut_text_encoder
 from clip_unlearn.models.text import encode_text_lean
 from clip_unlearn.synthesis.sets import ForgetSet
 from clip_unlearn.synthesis.turning import TURNING
@@ -242,11 +238,11 @@ class GatePasses:
     @torch.no_grad()
     def _activations(self, pixels: Tensor) -> Tensor:
         """What does not move, of pictures, once through what does."""
-        found = self._trunk(pixels)
-        above = self._above or self._image
+        found, encoder = self._trunk(pixels), self._image
         if self._above is not None:
-            found = self._above.trunk(found)
-        above.upper(found)
+            encoder = self._above
+            found = encoder.trunk(found)
+        encoder.upper(found)
         return found
 
     @flushed_denormals()
