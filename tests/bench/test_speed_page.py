@@ -80,6 +80,21 @@ def test_rows_of_two_machines_are_told_apart(tmp_path: Path) -> None:
     assert "On machine 2: synthesis.\nOn machine 1: forgetting_step." in text
 
 
+def test_a_curve_says_its_machine_and_what_is_unusual_of_the_champion(tmp_path: Path) -> None:
+    results, page = tmp_path / "results", tmp_path / "performance.md"
+    write_file(results, "synthesis.json", [made_row()], phase="synthesis")
+    write_file(results, "curve.json", [made_row(value=1, over_first=1.0)], curve="images")
+    curve = json.loads((results / "curve.json").read_text())
+    curve["machine"]["processor"] = "Another"
+    curve["amounts"]["gate"] = {"turned_images": 8, "mixes": 1}
+    (results / "curve.json").write_text(json.dumps(curve))
+    write_performance(results, page, tmp_path / "images")
+    text = page.read_text()
+    assert "after 30 steps; `gate` with turned_images 8, mixes 1." in text
+    assert text.count("after 30 steps.") == 1
+    assert "On machine 1." in text
+
+
 def test_less_than_the_bare_passes_is_not_to_be_trusted(tmp_path: Path) -> None:
     results, page = tmp_path / "results", tmp_path / "performance.md"
     rows = [made_row(over_bare_passes=0.435), made_row(method="gate", over_bare_passes=0.95)]

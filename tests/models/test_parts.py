@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from clip_unlearn.models import parts
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.frozen import frozen_image_encoder, frozen_trunk
 
@@ -66,3 +67,43 @@ def test_a_trunk_takes_a_few_images_at_a_time_too(
     monkeypatch.setattr(type(model.preprocess), "normalize", counted)
     parts(images)
     assert seen == [2, 2, 1]
+
+
+@pytest.mark.parametrize("flowing", [False, True])
+def test_a_processor_takes_large_batches_in_parts_and_encodes_nothing_twice(
+    flowing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parts, "_PIXELS", 5 * 4 * 4)
+    monkeypatch.setattr(parts, "_FEWEST", 2)
+    seen: list[int] = []
+
+    def encode(images: Tensor) -> Tensor:
+        seen.append(len(images))
+        return images.flatten(1).square()
+
+    images = torch.rand(12, 3, 4, 4, requires_grad=flowing)
+    features = parts.in_cache(encode, images)
+    torch.testing.assert_close(features, images.flatten(1).square(), rtol=0, atol=0)
+    if flowing:
+        (gradient,) = torch.autograd.grad(features.sum(), images)
+        torch.testing.assert_close(gradient, 2 * images, rtol=0, atol=0)
+    assert seen == [5, 5, 2]
+
+
+def test_large_pictures_are_encoded_a_few_at_a_time_and_weights_that_move_see_whole_batches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(parts, "_PIXELS", 1)
+    monkeypatch.setattr(parts, "_FEWEST", 2)
+    seen: list[int] = []
+
+    def encode(images: Tensor) -> Tensor:
+        seen.append(len(images))
+        return images.flatten(1)
+
+    images = torch.rand(3, 3, 4, 4)
+    parts.in_parts(encode, images, None)
+    with torch.no_grad():
+        parts.in_parts(encode, images, None)
+        parts.in_parts(encode, images, 1)
+    assert seen == [3, 2, 1, 1, 1, 1]

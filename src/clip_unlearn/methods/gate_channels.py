@@ -20,11 +20,13 @@ from torch.nn import functional as F
 
 from clip_unlearn.methods.activations import CHUNK
 from clip_unlearn.methods.gate_units import Examples, least_needed, moments, sought
-from clip_unlearn.models.blocks import bottleneck_output
+from clip_unlearn.models.blocks import bottleneck_output, found_by_one, weights_of_one
 from clip_unlearn.models.stages import CutEncoder
 
 FAINTEST = 0.01  # of the mean spread of inputs: one that never moves must not become the loudest
 SHUT = -1e4  # below anything that a shortcut adds
+# Tokens up to which keys and values are formed: recorded results rest on how that is rounded.
+RECORDED = 2
 PACE = 0.03  # at which what they look for is learnt, beside what they answer
 
 
@@ -116,17 +118,8 @@ class GateChannels:
         seen = _inputs(self.block, inputs).flatten(2).transpose(1, 2)
         tokens = bottleneck_output(self.block, inputs).flatten(2).transpose(1, 2)
         tokens = torch.cat([tokens.mean(1, keepdim=True), tokens], 1) + pool.positional_embedding
-        query, key, value = (
-            projection(part).unflatten(-1, (pool.num_heads, -1)).transpose(1, 2)
-            for projection, part in (
-                (pool.q_proj, tokens[:, :1]),
-                (pool.k_proj, tokens),
-                (pool.v_proj, tokens),
-            )
-        )
-        weights = (query * query.shape[-1] ** -0.5 @ key.transpose(2, 3)).softmax(-1)
-        rest = (weights @ value)[:, :, 0]
-        mean, places = weights[:, :, 0].tensor_split([1], -1)
+        weights, rest = _attended(pool, tokens)
+        mean, places = weights.tensor_split([1], -1)
         parts = (
             (seen - self.centre) / self.spread,
             _beside(self.block, inputs, self.rows),
@@ -174,6 +167,24 @@ class GateChannels:
             _, convolution, norm = block.downsample
             _write(convolution, norm, rows, shortcut, torch.zeros_like(bias))
         self.pool.v_proj.weight[:, rows] = self.answer
+
+
+def _attended(pool: AttentionPool2d, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """How much each head attends to tokens `(B, L, C)`, `(B, H, L)`, and what it finds `(B, E)`."""
+    heads = pool.num_heads
+    if tokens.shape[1] > RECORDED:
+        weights = weights_of_one(pool.q_proj(tokens[:, 0]), tokens, pool.k_proj.weight, heads=heads)
+        return weights, found_by_one(weights, tokens, pool.v_proj.weight) + pool.v_proj.bias
+    query, key, value = (
+        projection(part).unflatten(-1, (heads, -1)).transpose(1, 2)
+        for projection, part in (
+            (pool.q_proj, tokens[:, :1]),
+            (pool.k_proj, tokens),
+            (pool.v_proj, tokens),
+        )
+    )
+    weights = (query * query.shape[-1] ** -0.5 @ key.transpose(2, 3)).softmax(-1)
+    return weights[:, :, 0], (weights @ value)[:, :, 0].flatten(1)
 
 
 def _inputs(block: Bottleneck, activations: Tensor) -> Tensor:

@@ -96,15 +96,38 @@ def attend_once(
 ) -> Tensor:
     """What one query a sequence finds in its tokens, `(B, W)`; no key or value is ever formed.
 
-    A query's product with a key is `q (K x) = (K' q) x`, and a mixture of values is `V` times the
-    mixture of tokens: two products a sequence in place of two a token. A key's bias adds the same
-    to all of a query's logits, which changes nothing; a value's is left to the caller.
+    A key's bias adds the same to all of a query's logits, which changes nothing; a value's is left
+    to the caller.
 
     Args:
         query: `(B, W)`.
         tokens: `(B, L, C)`.
         key_weight: `(W, C)`.
         value_weight: `(W, C)`.
+        heads: of the attention.
+        hidden: `(B, L)` of bool, tokens that are not looked at.
+    """
+    weights = weights_of_one(query, tokens, key_weight, heads=heads, hidden=hidden)
+    return found_by_one(weights, tokens, value_weight)
+
+
+def weights_of_one(
+    query: Tensor,
+    tokens: Tensor,
+    key_weight: Tensor,
+    *,
+    heads: int,
+    hidden: Tensor | None = None,
+) -> Tensor:
+    """How much each head of one query a sequence attends to its tokens, `(B, heads, L)`.
+
+    A query's product with a key is `q (K x) = (K' q) x`: one product a sequence in place of one a
+    token.
+
+    Args:
+        query: `(B, W)`.
+        tokens: `(B, L, C)`.
+        key_weight: `(W, C)`.
         heads: of the attention.
         hidden: `(B, L)` of bool, tokens that are not looked at.
     """
@@ -115,9 +138,23 @@ def attend_once(
     logits = asked @ tokens.transpose(1, 2)
     if hidden is not None:
         logits = logits.masked_fill(hidden[:, None], -torch.inf)
-    seen = (logits.softmax(-1).to(tokens.dtype) @ tokens).transpose(0, 1)
-    mixed = seen @ value_weight.view(heads, width // heads, -1).transpose(1, 2)
-    found: Tensor = mixed.transpose(0, 1).reshape(batch, width)
+    weights: Tensor = logits.softmax(-1).to(tokens.dtype)
+    return weights
+
+
+def found_by_one(weights: Tensor, tokens: Tensor, value_weight: Tensor) -> Tensor:
+    """What heads of such weights find, `(B, W)`: a mixture of values is `V` times that of tokens.
+
+    Args:
+        weights: `(B, heads, L)`.
+        tokens: `(B, L, C)`.
+        value_weight: `(W, C)`.
+    """
+    batch, heads, _ = weights.shape
+    seen = (weights @ tokens).transpose(0, 1)
+    by_head = value_weight.view(heads, len(value_weight) // heads, -1)
+    mixed = seen @ by_head.transpose(1, 2)
+    found: Tensor = mixed.transpose(0, 1).reshape(batch, len(value_weight))
     return found
 
 

@@ -123,13 +123,13 @@ class LipschitzPasses:
         for _ in range(steps):
             with torch.no_grad():
                 for batch in self._perturbed():
-                    network.encode_image(batch)
+                    self.model.encode_normalized(batch)
             with gradients_for(network, self.layers):
-                image = network.encode_image(self.images)
+                image = self.model.encode_normalized(self.images)
                 _backward(image.sum() + self.model.encode_text(self.tokens).sum(), parameters)
             with torch.no_grad():
                 for batch in self.images.split(IMAGE_BATCH):
-                    network.encode_image(batch)
+                    self.model.encode_normalized(batch)
             if moves_text:
                 text_passes(self.model, self.prompts)
 

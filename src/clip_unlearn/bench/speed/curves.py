@@ -18,6 +18,7 @@ from clip_unlearn.bench.speed.synthesis import SYNTHESIS
 from clip_unlearn.bench.speed.timing import interleaved
 from clip_unlearn.bench.store import Rows
 from clip_unlearn.errors import unknown_name
+from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.pipeline.request import slug
 from clip_unlearn.progress import OnProgress, ignore
 
@@ -44,7 +45,7 @@ class Curve:
     values: tuple[int, ...]
     phases: tuple[str, ...]
     methods: tuple[str, ...] = ("lipschitz", "gate")
-    fixed: Mapping[str, int] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
 
 CURVES: Mapping[str, Curve] = MappingProxyType(
@@ -64,7 +65,12 @@ CURVES: Mapping[str, Curve] = MappingProxyType(
                 "num_forget",
                 (1, 4, 16, 64),
                 (FORGETTING_STEP,),
-                fixed={"num_classes": 100, "num_images": 16, "num_steps": 1},
+                fixed={
+                    "num_classes": 100,
+                    "num_images": 16,
+                    "num_steps": 1,
+                    "gate": GateDistillation(turned_images=8),
+                },
             ),
             Curve("images", "images", "num_images", (16, 32, 64, 128, 256), (SYNTHESIS,)),
             Curve(

@@ -86,6 +86,8 @@ def write_performance(results: Path, output: Path, images: Path) -> None:
         place = Path(os.path.relpath(images / name, output.parent)).as_posix()
         parts.append(f"## {document['shape']}, by {curve.label}\n")
         parts.append(f"At the last value: {_amounts(document)}\n")
+        if len(machines) > 1:
+            parts.append(f"On machine {_machine(document, machines)}.\n")
         parts.append(_table(_CURVE_TITLES, [_curve_cells(row) for row in document["rows"]]))
         parts.append(f"![seconds by {curve.label}, {document['shape']}]({place})\n")
     parts.append(_summary([row for one in documents for row in one["rows"]]))
@@ -121,8 +123,13 @@ def _where(documents: Sequence[Mapping[str, Any]], machines: Sequence[str]) -> s
     """Which of the machines each phase was measured on: rows of two can't be compared."""
     found: dict[int, list[str]] = {}
     for one in documents:
-        found.setdefault(machines.index(in_words(one["machine"])) + 1, []).append(one["phase"])
+        found.setdefault(_machine(one, machines), []).append(one["phase"])
     return "".join(f"On machine {n}: {', '.join(phases)}.\n" for n, phases in found.items())
+
+
+def _machine(document: Mapping[str, Any], machines: Sequence[str]) -> int:
+    """The number of the machine that a result was measured on."""
+    return machines.index(in_words(document["machine"])) + 1
 
 
 def _by_shape(
@@ -141,10 +148,12 @@ def _place(name: str, known: Mapping[str, Any]) -> int:
 def _amounts(document: Mapping[str, Any]) -> str:
     own = document["amounts"]
     weights = "random weights" if own["random_weights"] else f"forgetting {own['forget_class']}"
+    unusual = ", ".join(f"{name} {value}" for name, value in own.get("gate", {}).items())
+    gate = f"; `gate` with {unusual}" if unusual else ""
     return (
         f"{weights}; {own['classes']} classes in the task, {own['num_images']} images, "
         f"{own['num_perturbations']} perturbations of each; timed over {own['num_iterations']} "
-        f"iterations and {own['num_steps']} steps; given up after {own['max_steps']} steps."
+        f"iterations and {own['num_steps']} steps; given up after {own['max_steps']} steps{gate}."
     )
 
 

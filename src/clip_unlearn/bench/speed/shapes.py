@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -61,7 +61,14 @@ class Shape:
             "num_steps": self.num_steps,
             "num_perturbations": self.num_perturbations,
             "max_steps": self.max_steps,
+            "gate": _unusual(self.gate),
         }
+
+
+def _unusual(gate: GateDistillation) -> dict[str, Any]:
+    """The settings that are not the method's own, by name."""
+    usual = asdict(GateDistillation())
+    return {name: value for name, value in asdict(gate).items() if value != usual[name]}
 
 
 def _embedded(name: str, model: str, max_steps: int) -> Shape:
