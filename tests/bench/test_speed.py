@@ -5,7 +5,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from clip_unlearn.bench.speed.timing import Ratio, Run, Side, Watch, interleaved
 from clip_unlearn.data.tasks import Task
 from clip_unlearn.errors import InputError
 from clip_unlearn.methods.activations import view_activations
+from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.progress import Progress
 from clip_unlearn.synthesis.gradient_ascent import GradientAscent
 from clip_unlearn.synthesis.realistic import Realistic
@@ -269,6 +270,8 @@ def test_a_phase_is_a_file_of_rows_with_the_contracts_keys(
     document = json.loads(text)
     assert document["rows"] == rows
     assert document["amounts"]["classes"] == len(COLOURS)
+    settings = {**asdict(GateDistillation()), **document["amounts"]["gate"]}
+    assert GateDistillation(**settings) == scene.shape.gate != GateDistillation()
     assert torch.__version__.startswith(document["machine"]["versions"]["torch"])
     assert platform.node() not in text
 
@@ -328,3 +331,15 @@ def test_a_curve_holds_the_contest_at_every_value(tiny: Shape, tmp_path: Path) -
     assert [row["over_first"] for row in rows[:2]] == [1.0, 1.0]
     document = json.loads((tmp_path / "curve-classes-tiny.json").read_text("utf-8"))
     assert (document["curve"], document["rows"]) == ("classes", rows)
+
+
+def test_a_curve_changes_what_it_states_of_the_champion_and_nothing_else(
+    tiny: Shape, tmp_path: Path
+) -> None:
+    fixed = {**CURVES["forget_classes"].fixed, "num_classes": 6, "num_images": 4}
+    curve = replace(CURVES["forget_classes"], values=(1, 2), fixed=fixed)
+    rows = run_curve(curve, tiny, tmp_path, repeats=1)
+    assert [row["value"] for row in rows] == [1, 1, 2, 2]
+    document = json.loads((tmp_path / "curve-forget-classes-tiny.json").read_text("utf-8"))
+    settings = {**asdict(GateDistillation()), **document["amounts"]["gate"]}
+    assert GateDistillation(**settings) == replace(tiny.gate, turned_images=8)

@@ -6,6 +6,7 @@ from open_clip.modified_resnet import AttentionPool2d
 from tests.models.conftest import randomised, tiny_config
 from torch.nn import functional as F
 
+from clip_unlearn.methods import gate_channels
 from clip_unlearn.methods.gate_channels import GateChannels
 from clip_unlearn.methods.gate_units import Examples
 from clip_unlearn.models.architectures import build_network
@@ -40,6 +41,20 @@ def test_before_they_answer_the_features_are_those_of_the_silenced_encoder(
     prepared = channels.prepare(kept)
     assert len(prepared) == len(kept)
     torch.testing.assert_close(channels.upper(prepared), encoder.upper(kept), atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("formed_up_to", [0, 1000])
+def test_what_is_prepared_is_the_same_with_keys_and_values_or_without(
+    encoder: CutEncoder,
+    examples: tuple[Examples, Examples],
+    formed_up_to: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channels, kept = taken(encoder, examples), examples[1].values
+    prepared = channels.prepare(kept)
+    monkeypatch.setattr(gate_channels, "_ONE_PLACE", formed_up_to)
+    torch.testing.assert_close(channels.prepare(kept), prepared, atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()

@@ -55,8 +55,8 @@ def test_a_trunk_takes_a_few_images_at_a_time_too(
     size = model.preprocess.size
     images = torch.rand(5, 3, size, size, generator=torch.Generator().manual_seed(0))
     whole = frozen_trunk(replace(model, image_batch=None), blocks=0, dtype=torch.float32)
-    parts = frozen_trunk(model, blocks=0, dtype=torch.float32)
-    torch.testing.assert_close(parts(images), whole(images), rtol=1e-4, atol=1e-5)
+    few = frozen_trunk(model, blocks=0, dtype=torch.float32)
+    torch.testing.assert_close(few(images), whole(images), rtol=1e-4, atol=1e-5)
     seen: list[int] = []
     normalize = model.preprocess.normalize
 
@@ -65,7 +65,7 @@ def test_a_trunk_takes_a_few_images_at_a_time_too(
         return normalize(given)
 
     monkeypatch.setattr(type(model.preprocess), "normalize", counted)
-    parts(images)
+    few(images)
     assert seen == [2, 2, 1]
 
 
@@ -81,13 +81,13 @@ def test_a_processor_takes_large_batches_in_parts_and_encodes_nothing_twice(
         seen.append(len(images))
         return images.flatten(1).square()
 
-    images = torch.rand(12, 3, 4, 4, requires_grad=flowing)
+    images = torch.rand(11, 3, 4, 4, requires_grad=flowing)
     features = parts.in_cache(encode, images)
     torch.testing.assert_close(features, images.flatten(1).square(), rtol=0, atol=0)
     if flowing:
         (gradient,) = torch.autograd.grad(features.sum(), images)
         torch.testing.assert_close(gradient, 2 * images, rtol=0, atol=0)
-    assert seen == [5, 5, 2]
+    assert seen == [4, 4, 3]
 
 
 def test_large_pictures_are_encoded_a_few_at_a_time_and_weights_that_move_see_whole_batches(
@@ -106,4 +106,42 @@ def test_large_pictures_are_encoded_a_few_at_a_time_and_weights_that_move_see_wh
     with torch.no_grad():
         parts.in_parts(encode, images, None)
         parts.in_parts(encode, images, 1)
-    assert seen == [3, 2, 1, 1, 1, 1]
+    parts.in_parts(encode, images, None, frozen=True)
+    assert seen == [3, 2, 1, 1, 1, 1, 2, 1]
+
+
+def test_another_device_takes_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parts, "_PIXELS", 1)
+    seen: list[int] = []
+
+    def encode(images: Tensor) -> Tensor:
+        seen.append(len(images))
+        return images.flatten(1)
+
+    parts.in_cache(encode, torch.empty(20, 3, 4, 4, device="meta"))
+    assert seen == [20]
+
+
+@pytest.mark.parametrize("most", [None, 5])
+def test_a_frozen_encoder_ascends_in_parts(
+    most: int | None, trained_model: Callable[[str], ClipModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = trained_model("resnet")
+    size = model.preprocess.size
+    images = torch.rand(8, 3, size, size, generator=torch.Generator().manual_seed(0))
+    features, gradient, _ = _pass(frozen_image_encoder(model, torch.float32), images)
+    monkeypatch.setattr(parts, "_PIXELS", 1)
+    monkeypatch.setattr(parts, "_FEWEST", 3)
+    seen: list[int] = []
+    normalize = model.preprocess.normalize
+
+    def counted(self: object, given: Tensor) -> Tensor:
+        seen.append(len(given))
+        return normalize(given)
+
+    monkeypatch.setattr(type(model.preprocess), "normalize", counted)
+    few = frozen_image_encoder(replace(model, image_batch=most), torch.float32)
+    again, gradient_again, _ = _pass(few, images)
+    torch.testing.assert_close(again, features, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(gradient_again, gradient, rtol=1e-3, atol=1e-5)
+    assert max(seen) == 3 and sum(seen) == (8 if most is None else 16)

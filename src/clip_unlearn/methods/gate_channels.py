@@ -25,9 +25,8 @@ from clip_unlearn.models.stages import CutEncoder
 
 FAINTEST = 0.01  # of the mean spread of inputs: one that never moves must not become the loudest
 SHUT = -1e4  # below anything that a shortcut adds
-# Tokens up to which keys and values are formed: recorded results rest on how that is rounded.
-RECORDED = 2
 PACE = 0.03  # at which what they look for is learnt, beside what they answer
+_ONE_PLACE = 2  # tokens: the place, and the mean
 
 
 @dataclass(frozen=True)
@@ -170,9 +169,12 @@ class GateChannels:
 
 
 def _attended(pool: AttentionPool2d, tokens: Tensor) -> tuple[Tensor, Tensor]:
-    """How much each head attends to tokens `(B, L, C)`, `(B, H, L)`, and what it finds `(B, E)`."""
+    """How much each head attends to tokens `(B, L, C)`, `(B, H, L)`, and what it finds `(B, E)`.
+
+    With one place keys and values are formed: recorded results rest on how that is rounded.
+    """
     heads = pool.num_heads
-    if tokens.shape[1] > RECORDED:
+    if tokens.shape[1] > _ONE_PLACE:
         weights = weights_of_one(pool.q_proj(tokens[:, 0]), tokens, pool.k_proj.weight, heads=heads)
         return weights, found_by_one(weights, tokens, pool.v_proj.weight) + pool.v_proj.bias
     query, key, value = (

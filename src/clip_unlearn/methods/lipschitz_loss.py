@@ -62,8 +62,8 @@ def encode_perturbed(
         model: the image encoder's owner.
         images: `(B, 3, H, W)`, in CLIP's normalisation.
         noise: P tensors `(B, 3, H, W)`; drawn only as they are needed.
-        perturbation_batch: the most images encoded at once. Raising it costs memory and is faster
-            until the cores are busy, 64 to 1024.
+        perturbation_batch: the most images perturbed and encoded at once. Raising it costs memory
+            and is faster on a GPU, 64 to 1024; a processor takes them in parts.
         clamp: as in `perturb`.
 
     Returns:

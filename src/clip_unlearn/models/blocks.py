@@ -133,7 +133,7 @@ def weights_of_one(
     """
     batch, width = query.shape
     scaled = query * (width // heads) ** -0.5
-    by_head = scaled.view(batch, heads, -1).transpose(0, 1)
+    by_head = scaled.view(batch, heads, width // heads).transpose(0, 1)
     asked = (by_head @ key_weight.view(heads, width // heads, -1)).transpose(0, 1)
     logits = asked @ tokens.transpose(1, 2)
     if hidden is not None:

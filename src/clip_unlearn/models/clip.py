@@ -71,7 +71,8 @@ class ClipModel:
         config: open_clip's model config, as `open_clip_config.json` has it under `model_cfg`.
         provenance: where it came from.
         warnings: what could not be found out while loading.
-        image_batch: the most images encoded at once; None for as many as are asked about.
+        image_batch: the most images encoded at once; None for as many as are asked about, or as a
+            processor is quickest with (`parts`).
     """
 
     network: CLIP

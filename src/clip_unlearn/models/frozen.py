@@ -21,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from clip_unlearn.models.blocks import encode_image_resnet, encode_image_vit, is_plain
 from clip_unlearn.models.clip import ClipModel, fields_of
-from clip_unlearn.models.parts import in_cache, in_parts
+from clip_unlearn.models.parts import in_parts
 from clip_unlearn.models.stages import can_cut, cut_tower
 
 
@@ -66,7 +66,7 @@ def frozen_image_encoder(
         found: Tensor = encode(_prepared(images, model, visual)).float()
         return found
 
-    return partial(in_parts, partial(in_cache, features), most=model.image_batch)
+    return partial(in_parts, features, most=model.image_batch, frozen=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +114,7 @@ def frozen_trunk(
     def activations(images: Tensor) -> Tensor:
         return trunk(_prepared(images, model, visual)).float()
 
-    return partial(in_parts, activations, most=model.image_batch)
+    return partial(in_parts, activations, most=model.image_batch, frozen=True)
 
 
 def _frozen_tower(model: ClipModel, dtype: torch.dtype | None) -> nn.Module:

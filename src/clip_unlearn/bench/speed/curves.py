@@ -18,7 +18,6 @@ from clip_unlearn.bench.speed.synthesis import SYNTHESIS
 from clip_unlearn.bench.speed.timing import interleaved
 from clip_unlearn.bench.store import Rows
 from clip_unlearn.errors import unknown_name
-from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.pipeline.request import slug
 from clip_unlearn.progress import OnProgress, ignore
 
@@ -37,6 +36,7 @@ class Curve:
         phases: whose stated amounts are timed at each.
         methods: of which there are lines; others do not depend on the number.
         fixed: further fields of the shape, the same at each value.
+        gate: settings of the champion in place of the shape's.
     """
 
     name: str
@@ -45,7 +45,8 @@ class Curve:
     values: tuple[int, ...]
     phases: tuple[str, ...]
     methods: tuple[str, ...] = ("lipschitz", "gate")
-    fixed: Mapping[str, Any] = field(default_factory=dict)
+    fixed: Mapping[str, int] = field(default_factory=dict)
+    gate: Mapping[str, int] = field(default_factory=dict)
 
 
 CURVES: Mapping[str, Curve] = MappingProxyType(
@@ -65,12 +66,8 @@ CURVES: Mapping[str, Curve] = MappingProxyType(
                 "num_forget",
                 (1, 4, 16, 64),
                 (FORGETTING_STEP,),
-                fixed={
-                    "num_classes": 100,
-                    "num_images": 16,
-                    "num_steps": 1,
-                    "gate": GateDistillation(turned_images=8),
-                },
+                fixed={"num_classes": 100, "num_images": 16, "num_steps": 1},
+                gate={"turned_images": 8},
             ),
             Curve("images", "images", "num_images", (16, 32, 64, 128, 256), (SYNTHESIS,)),
             Curve(
@@ -119,9 +116,10 @@ def run_curve(
     """
     rows: Rows = []
     scene = None
+    own_gate = replace(shape.gate, **curve.gate)
     for value in curve.values:
         varied: dict[str, Any] = {**curve.fixed, curve.varied: value}
-        scene = Scene.of(replace(shape, **varied))
+        scene = Scene.of(replace(shape, gate=own_gate, **varied))
         with computing_with(scene.shape.threads):
             for phase in curve.phases:
                 contest = find_phase(phase).stated[0](scene)
