@@ -95,6 +95,20 @@ def test_a_curve_says_its_machine_and_what_is_unusual_of_the_champion(tmp_path: 
     assert "On machine 1." in text
 
 
+def test_phases_of_other_amounts_are_told_apart(tmp_path: Path) -> None:
+    results, page = tmp_path / "results", tmp_path / "performance.md"
+    for phase in ("synthesis", "forgetting_step", "job"):
+        write_file(results, f"{phase}.json", [made_row(phase=phase)], phase=phase)
+    longer = json.loads((results / "forgetting_step.json").read_text())
+    longer["amounts"]["max_steps"] = 300
+    (results / "forgetting_step.json").write_text(json.dumps(longer))
+    write_performance(results, page, tmp_path / "images")
+    text = page.read_text()
+    assert "What is done, synthesis, job: forgetting baseball" in text
+    assert "What is done, forgetting_step: forgetting baseball" in text
+    assert text.count("after 300 steps") == 1
+
+
 def test_less_than_the_bare_passes_is_not_to_be_trusted(tmp_path: Path) -> None:
     results, page = tmp_path / "results", tmp_path / "performance.md"
     rows = [made_row(over_bare_passes=0.435), made_row(method="gate", over_bare_passes=0.95)]

@@ -74,7 +74,8 @@ def write_performance(results: Path, output: Path, images: Path) -> None:
     phases = [one for one in documents if "phase" in one]
     for shape, own in _by_shape(phases):
         ordered = sorted(own, key=lambda one: _place(one["phase"], PHASES))
-        parts.append(f"## {shape}\n\nWhat is done: {_amounts(ordered[0])}\n")
+        parts.append(f"## {shape}\n")
+        parts += _done(ordered)
         if len(machines) > 1:
             parts.append(_where(ordered, machines))
         parts.append(_table(_TITLES, [_cells(row) for one in ordered for row in one["rows"]]))
@@ -125,6 +126,16 @@ def _where(documents: Sequence[Mapping[str, Any]], machines: Sequence[str]) -> s
     for one in documents:
         found.setdefault(_machine(one, machines), []).append(one["phase"])
     return "".join(f"On machine {n}: {', '.join(phases)}.\n" for n, phases in found.items())
+
+
+def _done(documents: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the phases of a shape were asked to do, those of the same amounts together."""
+    found: dict[str, list[str]] = {}
+    for one in documents:
+        found.setdefault(_amounts(one), []).append(one["phase"])
+    if len(found) == 1:
+        return [f"What is done: {amounts}\n" for amounts in found]
+    return [f"What is done, {', '.join(phases)}: {amounts}\n" for amounts, phases in found.items()]
 
 
 def _machine(document: Mapping[str, Any], machines: Sequence[str]) -> int:

@@ -107,7 +107,7 @@ SHAPES: Mapping[str, Shape] = MappingProxyType(
         shape.name: shape
         for shape in (
             _embedded("embedded-resnet", "emoji-resnet", max_steps=240),
-            _embedded("embedded-vit", "emoji-vit", max_steps=180),
+            _embedded("embedded-vit", "emoji-vit", max_steps=300),
             _random("RN50-224", "RN50"),
             _random("ViT-B-16-224", "ViT-B-16"),
         )
