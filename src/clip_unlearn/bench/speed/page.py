@@ -36,7 +36,8 @@ measured with `clip-unlearn bench speed`.
   of no others, through the quickest encoder there is where weights stand still; in float32 where
   images are to be those that the published check accepts. 1 is the limit. A figure below {trusted}
   is marked `?`: its bare passes were not the least there are, and it is not to be trusted. *Limit*:
-  the ratio of the bare passes alone; no ratio can be above it but by needing fewer of them.
+  the ratio of the bare passes alone; no ratio can be above it but by needing fewer of them. The
+  quicker a processor's passes are, as with bfloat16, the more weighs what is beside them.
 - *result*: 10 % or less of the class's real test pictures are still recognised, with 97 % or more
   of the accuracy on the rest of its group kept. The reference is given every chance there: steps
   that gain nothing, which the published algorithm undoes, are kept, and it goes on where that gives
