@@ -71,7 +71,8 @@ def test_rotated_similarities_agree_with_a_plain_loop() -> None:
         stands = {**supports, "control": own}  # the fixed prototype gives way to the rotated one
         for column, name in enumerate(names):
             prototype = F.normalize(features[list(stands[name])].mean(0), dim=0)
-            assert found[place, column] == pytest.approx(float(features[row] @ prototype))
+            wanted = float(features[row] @ prototype)
+            assert found[place, column] == pytest.approx(wanted, abs=1e-6)
     assert sorted(names) == sorted(supports)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.conftest import small_files
-from tests.models.conftest import tiny_model
+from tests.models.conftest import assert_same_features, tiny_model
 
 from clip_unlearn.errors import CheckpointError, InputError, NonFiniteError
 from clip_unlearn.models.clip import ClipModel
@@ -27,7 +27,7 @@ def write(model: ClipModel, folder: Path, *, half: bool = False) -> Path:
 
 @pytest.mark.parametrize("quick_gelu", [False, True])
 @pytest.mark.parametrize("tower", ["resnet", "vit", "timm"])
-def test_open_clip_opens_the_folder_with_the_same_features_bitwise(
+def test_open_clip_opens_the_folder_with_the_same_weights_and_features(
     tmp_path: Path, tower: str, quick_gelu: bool
 ) -> None:
     model = tiny_model(tower, quick_gelu=quick_gelu)
@@ -39,9 +39,11 @@ def test_open_clip_opens_the_folder_with_the_same_features_bitwise(
     size = model.preprocess.size
     images = torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert torch.equal(opened.encode_text(tokens), model.network.encode_text(tokens))
+        assert_same_features(opened.encode_text(tokens), model.network.encode_text(tokens))
         theirs = opened.encode_image(model.preprocess.normalize(images))
-        assert torch.equal(theirs, model.encode_image(images))
+        assert_same_features(theirs, model.encode_image(images))
+    for key, value in model.network.state_dict().items():
+        assert torch.equal(opened.state_dict()[key], value), key
     normalize = preprocess.transforms[-1]
     assert tuple(normalize.mean) == model.preprocess.mean
     assert tuple(normalize.std) == model.preprocess.std
