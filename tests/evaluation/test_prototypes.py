@@ -72,7 +72,7 @@ def test_rotated_similarities_agree_with_a_plain_loop() -> None:
         for column, name in enumerate(names):
             prototype = F.normalize(features[list(stands[name])].mean(0), dim=0)
             wanted = float(features[row] @ prototype)
-            assert found[place, column] == pytest.approx(wanted, abs=1e-6)
+            assert found[place, column] == pytest.approx(wanted, abs=1e-7)
     assert sorted(names) == sorted(supports)
 
 

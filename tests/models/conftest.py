@@ -26,11 +26,6 @@ TOWERS: dict[str, dict[str, Any]] = {
 }
 
 
-def assert_same_features(found: Tensor, wanted: Tensor) -> None:
-    """Those of the same weights: products of tensors that lie elsewhere may round otherwise."""
-    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
-
-
 def tiny_config(tower: str, *, quick_gelu: bool = False) -> dict[str, Any]:
     """A model config with one of `TOWERS`."""
     return {

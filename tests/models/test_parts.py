@@ -27,6 +27,24 @@ def _pass(encode: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, T
     return features.detach(), gradient, sum(kept.values())
 
 
+def _counted(encode: Callable[[Tensor], Tensor]) -> tuple[Callable[[Tensor], Tensor], list[int]]:
+    """The same function, and how many images each call of it is given."""
+    seen: list[int] = []
+
+    def counted(images: Tensor) -> Tensor:
+        seen.append(len(images))
+        return encode(images)
+
+    return counted, seen
+
+
+def _normalised(model: ClipModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images the model normalises in each call from now on."""
+    normalize, seen = _counted(model.preprocess.normalize)
+    monkeypatch.setattr(type(model.preprocess), "normalize", lambda _, images: normalize(images))
+    return seen
+
+
 @pytest.mark.parametrize("kind", ["resnet", "vit"])
 @pytest.mark.parametrize("lean", [False, True])
 def test_a_few_images_at_a_time_give_the_same_and_keep_less(
@@ -57,14 +75,7 @@ def test_a_trunk_takes_a_few_images_at_a_time_too(
     whole = frozen_trunk(replace(model, image_batch=None), blocks=0, dtype=torch.float32)
     few = frozen_trunk(model, blocks=0, dtype=torch.float32)
     torch.testing.assert_close(few(images), whole(images), rtol=1e-4, atol=1e-5)
-    seen: list[int] = []
-    normalize = model.preprocess.normalize
-
-    def counted(self: object, given: Tensor) -> Tensor:
-        seen.append(len(given))
-        return normalize(given)
-
-    monkeypatch.setattr(type(model.preprocess), "normalize", counted)
+    seen = _normalised(model, monkeypatch)
     few(images)
     assert seen == [2, 2, 1]
 
@@ -75,12 +86,7 @@ def test_a_processor_takes_large_batches_in_parts_and_encodes_nothing_twice(
 ) -> None:
     monkeypatch.setattr(parts, "_PIXELS", 5 * 4 * 4)
     monkeypatch.setattr(parts, "_FEWEST", 2)
-    seen: list[int] = []
-
-    def encode(images: Tensor) -> Tensor:
-        seen.append(len(images))
-        return images.flatten(1).square()
-
+    encode, seen = _counted(lambda images: images.flatten(1).square())
     images = torch.rand(11, 3, 4, 4, requires_grad=flowing)
     features = parts.in_cache(encode, images)
     torch.testing.assert_close(features, images.flatten(1).square(), rtol=0, atol=0)
@@ -95,12 +101,7 @@ def test_large_pictures_are_encoded_a_few_at_a_time_and_weights_that_move_see_wh
 ) -> None:
     monkeypatch.setattr(parts, "_PIXELS", 1)
     monkeypatch.setattr(parts, "_FEWEST", 2)
-    seen: list[int] = []
-
-    def encode(images: Tensor) -> Tensor:
-        seen.append(len(images))
-        return images.flatten(1)
-
+    encode, seen = _counted(lambda images: images.flatten(1).square())
     images = torch.rand(3, 3, 4, 4)
     parts.in_parts(encode, images, None)
     with torch.no_grad():
@@ -112,12 +113,7 @@ def test_large_pictures_are_encoded_a_few_at_a_time_and_weights_that_move_see_wh
 
 def test_another_device_takes_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parts, "_PIXELS", 1)
-    seen: list[int] = []
-
-    def encode(images: Tensor) -> Tensor:
-        seen.append(len(images))
-        return images.flatten(1)
-
+    encode, seen = _counted(lambda images: images.flatten(1).square())
     parts.in_cache(encode, torch.empty(20, 3, 4, 4, device="meta"))
     assert seen == [20]
 
@@ -132,14 +128,7 @@ def test_a_frozen_encoder_ascends_in_parts(
     features, gradient, _ = _pass(frozen_image_encoder(model, torch.float32), images)
     monkeypatch.setattr(parts, "_PIXELS", 1)
     monkeypatch.setattr(parts, "_FEWEST", 3)
-    seen: list[int] = []
-    normalize = model.preprocess.normalize
-
-    def counted(self: object, given: Tensor) -> Tensor:
-        seen.append(len(given))
-        return normalize(given)
-
-    monkeypatch.setattr(type(model.preprocess), "normalize", counted)
+    seen = _normalised(model, monkeypatch)
     few = frozen_image_encoder(replace(model, image_batch=most), torch.float32)
     again, gradient_again, _ = _pass(few, images)
     torch.testing.assert_close(again, features, rtol=1e-4, atol=1e-5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tests.conftest import small_files
-from tests.models.conftest import assert_same_features, tiny_model
+from tests.models.conftest import tiny_model
 
 from clip_unlearn.errors import CheckpointError, InputError, NonFiniteError
 from clip_unlearn.models.clip import ClipModel
@@ -27,23 +27,23 @@ def write(model: ClipModel, folder: Path, *, half: bool = False) -> Path:
 
 @pytest.mark.parametrize("quick_gelu", [False, True])
 @pytest.mark.parametrize("tower", ["resnet", "vit", "timm"])
-def test_open_clip_opens_the_folder_with_the_same_weights_and_features(
+def test_open_clip_opens_the_folder_with_the_same_features_bitwise(
     tmp_path: Path, tower: str, quick_gelu: bool
 ) -> None:
     model = tiny_model(tower, quick_gelu=quick_gelu)
     name = f"local-dir:{write(model, tmp_path / 'out')}"
     opened, preprocess = open_clip.create_model_from_pretrained(name)
-    opened.eval()
+    opened.eval().requires_grad_(
+        False
+    )  # an attention chooses its kernel by that, even in `no_grad`
     tokens = open_clip.get_tokenizer(name)(PROMPTS)
     assert torch.equal(tokens, model.tokenizer(PROMPTS))
     size = model.preprocess.size
     images = torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert_same_features(opened.encode_text(tokens), model.network.encode_text(tokens))
+        assert torch.equal(opened.encode_text(tokens), model.network.encode_text(tokens))
         theirs = opened.encode_image(model.preprocess.normalize(images))
-        assert_same_features(theirs, model.encode_image(images))
-    for key, value in model.network.state_dict().items():
-        assert torch.equal(opened.state_dict()[key], value), key
+        assert torch.equal(theirs, model.encode_image(images))
     normalize = preprocess.transforms[-1]
     assert tuple(normalize.mean) == model.preprocess.mean
     assert tuple(normalize.std) == model.preprocess.std

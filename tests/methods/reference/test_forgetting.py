@@ -93,7 +93,7 @@ def test_both_take_the_same_way_step_by_step(
         assert quick["loss"] == pytest.approx(plain["loss"], rel=1e-4)
     assert fast.tensors.keys() == slow.tensors.keys()
     for name, value in fast.tensors.items():
-        torch.testing.assert_close(value, slow.tensors[name], rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(value, slow.tensors[name], rtol=1e-3, atol=5e-4)
     assert weights_sha256(model.network) == before
 
 
