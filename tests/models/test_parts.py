@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import Conv2d
 
 from clip_unlearn.models import parts
 from clip_unlearn.models.clip import ClipModel
@@ -38,10 +39,15 @@ def _counted(encode: Callable[[Tensor], Tensor]) -> tuple[Callable[[Tensor], Ten
     return counted, seen
 
 
-def _normalised(model: ClipModel, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images the model normalises in each call from now on."""
-    normalize, seen = _counted(model.preprocess.normalize)
-    monkeypatch.setattr(type(model.preprocess), "normalize", lambda _, images: normalize(images))
+def _encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images the first layer of an encoder is given in each call from now on."""
+    forward, seen = Conv2d.forward, list[int]()
+
+    def counted(layer: Conv2d, images: Tensor) -> Tensor:
+        seen.extend([len(images)] if layer.in_channels == 3 else [])
+        return forward(layer, images)
+
+    monkeypatch.setattr(Conv2d, "forward", counted)
     return seen
 
 
@@ -75,7 +81,7 @@ def test_a_trunk_takes_a_few_images_at_a_time_too(
     whole = frozen_trunk(replace(model, image_batch=None), blocks=0, dtype=torch.float32)
     few = frozen_trunk(model, blocks=0, dtype=torch.float32)
     torch.testing.assert_close(few(images), whole(images), rtol=1e-4, atol=1e-5)
-    seen = _normalised(model, monkeypatch)
+    seen = _encoded(monkeypatch)
     few(images)
     assert seen == [2, 2, 1]
 
@@ -84,22 +90,24 @@ def test_a_trunk_takes_a_few_images_at_a_time_too(
 def test_a_processor_takes_large_batches_in_parts_and_encodes_nothing_twice(
     flowing: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(parts, "_PIXELS", 5 * 4 * 4)
+    images = torch.rand(11, 3, 4, 4, requires_grad=flowing)
+    monkeypatch.setattr(parts, "_BYTES", 5 * images[0].nbytes)
     monkeypatch.setattr(parts, "_FEWEST", 2)
     encode, seen = _counted(lambda images: images.flatten(1).square())
-    images = torch.rand(11, 3, 4, 4, requires_grad=flowing)
     features = parts.in_cache(encode, images)
     torch.testing.assert_close(features, images.flatten(1).square(), rtol=0, atol=0)
     if flowing:
         (gradient,) = torch.autograd.grad(features.sum(), images)
         torch.testing.assert_close(gradient, 2 * images, rtol=0, atol=0)
     assert seen == [4, 4, 3]
+    parts.in_cache(encode, images.half())  # twice as many of half the size
+    assert seen[3:] == [6, 5]
 
 
 def test_large_pictures_are_encoded_a_few_at_a_time_and_weights_that_move_see_whole_batches(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(parts, "_PIXELS", 1)
+    monkeypatch.setattr(parts, "_BYTES", 1)
     monkeypatch.setattr(parts, "_FEWEST", 2)
     encode, seen = _counted(lambda images: images.flatten(1).square())
     images = torch.rand(3, 3, 4, 4)
@@ -112,7 +120,7 @@ def test_large_pictures_are_encoded_a_few_at_a_time_and_weights_that_move_see_wh
 
 
 def test_another_device_takes_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parts, "_PIXELS", 1)
+    monkeypatch.setattr(parts, "_BYTES", 1)
     encode, seen = _counted(lambda images: images.flatten(1).square())
     parts.in_cache(encode, torch.empty(20, 3, 4, 4, device="meta"))
     assert seen == [20]
@@ -126,9 +134,9 @@ def test_a_frozen_encoder_ascends_in_parts(
     size = model.preprocess.size
     images = torch.rand(8, 3, size, size, generator=torch.Generator().manual_seed(0))
     features, gradient, _ = _pass(frozen_image_encoder(model, torch.float32), images)
-    monkeypatch.setattr(parts, "_PIXELS", 1)
+    monkeypatch.setattr(parts, "_BYTES", 1)
     monkeypatch.setattr(parts, "_FEWEST", 3)
-    seen = _normalised(model, monkeypatch)
+    seen = _encoded(monkeypatch)
     few = frozen_image_encoder(replace(model, image_batch=most), torch.float32)
     again, gradient_again, _ = _pass(few, images)
     torch.testing.assert_close(again, features, rtol=1e-4, atol=1e-5)

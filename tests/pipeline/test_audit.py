@@ -4,13 +4,19 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from open_clip.model import CLIP
 from tests.conftest import ColourFiles
+from torch import Tensor
 
 from clip_unlearn.errors import CheckpointError, InputError, UnknownNameError
 from clip_unlearn.models.folder import RECORD_FILE, WEIGHTS_FILE
+from clip_unlearn.pipeline import inspect
 from clip_unlearn.pipeline.audit import AuditJob, audit
+from clip_unlearn.pipeline.audit_report import AuditReport
+from clip_unlearn.pipeline.estimate import Estimate
 from clip_unlearn.pipeline.forget import forget
 from clip_unlearn.pipeline.request import ForgetJob
 from clip_unlearn.pipeline.result import ForgetResult
@@ -133,3 +139,26 @@ def test_forget_can_audit_what_it_made(
     assert len({row["attack"] for row in found["attacks"]}) == 12
     saved = json.loads((result.output / "evidence" / "result.json").read_text("utf-8"))
     assert saved["audit"] == json.loads(json.dumps(found))
+
+
+def test_an_audit_after_a_job_keeps_to_its_memory(
+    quick_job: Callable[..., ForgetJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Estimate] = []
+    forget(quick_job("red", output=tmp_path / "free"), on_estimate=told.append)
+    bound = told[0].held_bytes + 3 * told[0].image_bytes
+    at_once: list[int] = []
+    audit_models, encode_image = inspect.audit_models, CLIP.encode_image
+
+    def counted(network: CLIP, images: Tensor, normalize: bool = False) -> Tensor:
+        at_once.append(len(images))
+        features: Tensor = encode_image(network, images, normalize)
+        return features
+
+    def watched(*given: Any, **more: Any) -> AuditReport:
+        monkeypatch.setattr(CLIP, "encode_image", counted)
+        return audit_models(*given, **more)
+
+    monkeypatch.setattr(inspect, "audit_models", watched)
+    forget(quick_job("red", output=tmp_path / "bound", max_memory=bound, audit=True))
+    assert max(at_once) == 3

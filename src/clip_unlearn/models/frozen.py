@@ -62,11 +62,11 @@ def frozen_image_encoder(
     elif isinstance(visual, VisionTransformer) and is_plain(visual):
         encode = partial(encode_image_vit, visual)
 
-    def features(images: Tensor) -> Tensor:
-        found: Tensor = encode(_prepared(images, model, visual)).float()
+    def features(pixels: Tensor) -> Tensor:
+        found: Tensor = encode(pixels).float()
         return found
 
-    return partial(in_parts, features, most=model.image_batch, frozen=True)
+    return _in_parts(features, model, visual)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +111,10 @@ def frozen_trunk(
     visual = _frozen_tower(model, dtype)
     trunk = cut_tower(visual, blocks=blocks).trunk
 
-    def activations(images: Tensor) -> Tensor:
-        return trunk(_prepared(images, model, visual)).float()
+    def activations(pixels: Tensor) -> Tensor:
+        return trunk(pixels).float()
 
-    return partial(in_parts, activations, most=model.image_batch, frozen=True)
+    return _in_parts(activations, model, visual)
 
 
 def _frozen_tower(model: ClipModel, dtype: torch.dtype | None) -> nn.Module:
@@ -127,9 +127,17 @@ def _frozen_tower(model: ClipModel, dtype: torch.dtype | None) -> nn.Module:
     return tower
 
 
-def _prepared(images: Tensor, model: ClipModel, visual: nn.Module) -> Tensor:
-    pixels = model.preprocess.normalize(images).to(next(visual.parameters()).dtype)
-    return pixels.contiguous(memory_format=torch.channels_last)
+def _in_parts(
+    encode: Callable[[Tensor], Tensor], model: ClipModel, visual: nn.Module
+) -> Callable[[Tensor], Tensor]:
+    """A function of pixels `(B, 3, S, S)` in [0, 1] out of one of what the frozen tower takes."""
+    dtype = next(visual.parameters()).dtype
+
+    def encoded(images: Tensor) -> Tensor:
+        pixels = model.preprocess.normalize(images).to(dtype, memory_format=torch.channels_last)
+        return in_parts(encode, pixels, model.image_batch, frozen=True)
+
+    return encoded
 
 
 def _fold_batch_norm(visual: nn.Module) -> None:

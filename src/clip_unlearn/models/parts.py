@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-_PIXELS = 64 * 48 * 48  # that a processor takes at once
+_BYTES = 64 * 3 * 48 * 48 * 4  # of images that a processor takes at once
 _FEWEST = 8  # images; of fewer, products are too small
 
 
@@ -28,7 +28,7 @@ def in_parts(
 
     Args:
         encode: from images `(B, ...)` to features `(B, D)`, each image for itself.
-        images: `(N, C, H, W)`.
+        images: `(N, C, H, W)`, of the type that is computed with: of a shorter one more at once.
         most: images at once; None for all of them.
         frozen: gradients flow to no weights. Those of weights are summed over whole batches.
     """
@@ -47,7 +47,7 @@ def in_cache(encode: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         encode: from images `(B, ...)` to features `(B, D)`, each image for itself.
         images: `(N, C, H, W)`.
     """
-    quickest = max(_FEWEST, _PIXELS // images.shape[-2:].numel())
+    quickest = max(_FEWEST, _BYTES // max(1, images[:1].nbytes))
     if images.device.type != "cpu" or len(images) <= quickest:
         return encode(images)
     parts = images.chunk(ceil(len(images) / quickest))  # none of them much smaller than the others

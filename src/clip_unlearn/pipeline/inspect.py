@@ -199,15 +199,18 @@ def audit_forgotten(
     Args:
         job: whose original is loaded once more.
         setting: task and pictures.
-        unlearned: the edited model.
+        unlearned: the edited model; the others encode as many images at once as it does.
         on_progress: is told of every attack.
 
     Raises:
         ClipUnlearnError: for anything that a user can put right.
     """
+    batch = unlearned.image_batch  # what --max-memory leaves room for
     original = load_model(job.model, checkpoint=job.checkpoint, device=job.device)
-    oracle = _own_oracle(original, job.forget_classes)
-    never_saw = None if oracle is None else load_model(oracle, device=job.device)
+    original = replace(original, image_batch=batch)
+    oracle, never_saw = _own_oracle(original, job.forget_classes), None
+    if oracle is not None:
+        never_saw = replace(load_model(oracle, device=job.device), image_batch=batch)
     asked = AuditJob(
         job.forget_classes, model=job.model, unlearned=job.output_folder(), seed=job.seed
     )
