@@ -190,6 +190,8 @@ def test_features_do_not_depend_on_how_many_are_encoded_at_once(
     noise = [drawn(4, 3, 32, 32, seed=s).float() for s in range(3)]
     one = [model.network.encode_image(perturb(images, n[None])[0][0]) for n in noise]
     for batch in (1, 3, 9, 1000):  # less than the images, not a multiple of them, all at once
-        features, distances = encode_perturbed(model, images, noise, perturbation_batch=batch)
+        features, distances = encode_perturbed(
+            model.encode_normalized, images, noise, perturbation_batch=batch
+        )
         assert distances.shape == (3, 4)
         torch.testing.assert_close(features, torch.stack(one), rtol=1e-4, atol=1e-5)

@@ -61,7 +61,7 @@ def speed(
     from clip_unlearn.bench.speed.phases import PHASES, find_phase
     from clip_unlearn.bench.speed.scene import Scene
     from clip_unlearn.bench.speed.shapes import SHAPES, find_shape
-    from clip_unlearn.bench.speed.targets import is_doubtful, missed, over_bare
+    from clip_unlearn.bench.speed.targets import is_doubtful, missed, over_bare, short
 
     shapes = [find_shape(name) for name in shape or SHAPES]
     phases = [find_phase(name) for name in phase or PHASES]
@@ -94,7 +94,7 @@ def speed(
     )
     warn(
         f"{row['shape']}, {row.get('curve') or row['phase']}, {row['method']}: {target.figure} is "
-        f"{row[target.figure]:.3g}, to reach {target.words}."
+        f"{short(row[target.figure])}, to reach {target.words}."
         for row, target in missed(rows)
     )
 

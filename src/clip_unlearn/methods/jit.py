@@ -174,7 +174,7 @@ class JustInTime:
         images = model.preprocess.normalize(pixels.to(model.device))
         noise = gaussian_noise(images, self.noise_std, self.num_perturbations, generator=generator)
         perturbed, distances = encode_perturbed(
-            model, images, noise, perturbation_batch=IMAGE_BATCH
+            model.encode_normalized, images, noise, perturbation_batch=IMAGE_BATCH
         )
         output = model.encode_normalized(images)
         if text is not None:

@@ -25,6 +25,7 @@ from clip_unlearn.methods.snapshots import OriginalValues, StepSnapshot, update,
 from clip_unlearn.methods.synthetic_accuracy import refreshed, synthetic_accuracy
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.edit import Edit
+from clip_unlearn.models.frozen import frozen_image_encoder
 from clip_unlearn.models.layers import (
     Family,
     Side,
@@ -286,8 +287,9 @@ class _Descent:
         self, noise_std: float, generator: torch.Generator
     ) -> tuple[float, dict[str, Tensor]]:
         method, model, count = self.method, self.model, self.method.num_perturbations
+        # A step's perturbed pictures get no gradient: to them the encoder stands still.
         perturbed, distances = encode_perturbed(
-            model,
+            frozen_image_encoder(model, torch.float32, normalized=True),
             self.images,
             gaussian_noise(self.images, noise_std, count, generator=generator),
             perturbation_batch=method.perturbation_batch,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 import torch
 from torch import Tensor
-
-from clip_unlearn.models.clip import ClipModel
 
 
 def gaussian_noise(
@@ -49,7 +47,7 @@ def perturb(images: Tensor, noise: Tensor, *, clamp: bool = True) -> tuple[Tenso
 
 @torch.no_grad()
 def encode_perturbed(
-    model: ClipModel,
+    encode: Callable[[Tensor], Tensor],
     images: Tensor,
     noise: Iterable[Tensor],
     *,
@@ -59,8 +57,8 @@ def encode_perturbed(
     """Features of perturbed images, without gradient, in large batches.
 
     Args:
-        model: the image encoder's owner.
-        images: `(B, 3, H, W)`, in CLIP's normalisation.
+        encode: from images `(B, 3, H, W)` in CLIP's normalisation to features `(B, D)`.
+        images: `(B, 3, H, W)`, likewise.
         noise: P tensors `(B, 3, H, W)`; drawn only as they are needed.
         perturbation_batch: the most images perturbed and encoded at once. Raising it costs memory
             and is faster on a GPU, 64 to 1024; a processor takes them in parts.
@@ -74,7 +72,7 @@ def encode_perturbed(
     while drawn := list(islice(draws, perturbations_at_once)):
         perturbed, distance = perturb(images, torch.stack(drawn), clamp=clamp)
         parts = perturbed.flatten(0, 1).split(perturbation_batch)
-        encoded = torch.cat([model.encode_normalized(part) for part in parts])
+        encoded = torch.cat([encode(part) for part in parts])
         features.append(encoded.unflatten(0, distance.shape))
         distances.append(distance)
     return torch.cat(features), torch.cat(distances)

@@ -44,7 +44,7 @@ def quick(device: torch.device) -> AbstractContextManager[Any]:
 
 
 def frozen_image_encoder(
-    model: ClipModel, dtype: torch.dtype | None = None
+    model: ClipModel, dtype: torch.dtype | None = None, *, normalized: bool = False
 ) -> Callable[[Tensor], Tensor]:
     """A function from pixels `(B, 3, S, S)` in [0, 1] to float32 features `(B, D)`, not normalised.
 
@@ -54,6 +54,7 @@ def frozen_image_encoder(
     Args:
         model: in evaluation mode.
         dtype: of the computation; `fast_dtype` of the model's device where it is not given.
+        normalized: it takes images in the model's own normalisation in place of pixels.
     """
     visual = _frozen_tower(model, dtype)
     encode: Callable[[Tensor], Tensor] = visual
@@ -66,7 +67,7 @@ def frozen_image_encoder(
         found: Tensor = encode(pixels).float()
         return found
 
-    return _in_parts(features, model, visual)
+    return _in_parts(features, model, visual, normalized=normalized)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,14 +129,19 @@ def _frozen_tower(model: ClipModel, dtype: torch.dtype | None) -> nn.Module:
 
 
 def _in_parts(
-    encode: Callable[[Tensor], Tensor], model: ClipModel, visual: nn.Module
+    encode: Callable[[Tensor], Tensor],
+    model: ClipModel,
+    visual: nn.Module,
+    *,
+    normalized: bool = False,
 ) -> Callable[[Tensor], Tensor]:
     """A function of pixels `(B, 3, S, S)` in [0, 1] out of one of what the frozen tower takes."""
     dtype = next(visual.parameters()).dtype
 
     def encoded(images: Tensor) -> Tensor:
-        pixels = model.preprocess.normalize(images).to(dtype, memory_format=torch.channels_last)
-        return in_parts(encode, pixels, model.image_batch, frozen=True)
+        taken = images if normalized else model.preprocess.normalize(images)
+        taken = taken.to(dtype, memory_format=torch.channels_last)
+        return in_parts(encode, taken, model.image_batch, frozen=True)
 
     return encoded
 

@@ -38,7 +38,9 @@ def test_loss_and_gradients_agree_on_the_same_noise(
     draw = torch.Generator().manual_seed(0)
     noise = list(gaussian_noise(images, 0.3, 3, generator=draw))
     slow = reference.lipschitz_loss(network, images, tokens, noise)
-    perturbed, distances = encode_perturbed(model, images, noise, perturbation_batch=8)
+    perturbed, distances = encode_perturbed(
+        model.encode_normalized, images, noise, perturbation_batch=8
+    )
     fast = lipschitz_loss(
         perturbed,
         distances,

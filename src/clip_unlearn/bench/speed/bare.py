@@ -26,7 +26,7 @@ from clip_unlearn.methods.gate_images import (
     turned_rows,
 )
 from clip_unlearn.methods.gate_learners import Learner, WholeTensors
-from clip_unlearn.methods.gate_text import PROMPTS_A_STEP, Prompts
+from clip_unlearn.methods.gate_text import PROMPTS_A_STEP, TEMPLATES, Prompts
 from clip_unlearn.methods.gate_units import Examples
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.methods.snapshots import OriginalValues
@@ -99,9 +99,10 @@ class LipschitzPasses:
     """Those of a step: perturbed images, the images, the prompt, and the check.
 
     Attributes:
-        model: the network itself, since its weights move.
+        model: the network itself, whose weights move.
         settings: of the method.
         layers: tensors whose gradients are computed.
+        frozen: the image encoder for images without gradients.
         images: `(B, 3, S, S)`.
         tokens: `(1, L)`, the prompt of the class.
         prompts: `(N, L)`, of all classes; encoded where a text tensor is among `layers`.
@@ -110,6 +111,7 @@ class LipschitzPasses:
     model: ClipModel
     settings: Lipschitz
     layers: tuple[str, ...]
+    frozen: Callable[[Tensor], Tensor]
     images: Tensor
     tokens: Tensor
     prompts: Tensor
@@ -123,13 +125,13 @@ class LipschitzPasses:
         for _ in range(steps):
             with torch.no_grad():
                 for batch in self._perturbed():
-                    self.model.encode_normalized(batch)
+                    self.frozen(batch)
             with gradients_for(network, self.layers):
                 image = self.model.encode_normalized(self.images)
                 _backward(image.sum() + self.model.encode_text(self.tokens).sum(), parameters)
             with torch.no_grad():
                 for batch in self.images.split(IMAGE_BATCH):
-                    self.model.encode_normalized(batch)
+                    self.frozen(batch)
             if moves_text:
                 text_passes(self.model, self.prompts)
 
@@ -177,7 +179,8 @@ class GatePasses:
         known = known_classes(model, request)
         classifier, forget_sets = request.classifier, request.forget_sets
         unknown = [name for name in known.classnames if name not in set(classifier.classnames)]
-        self._prompts = class_prompts(model, unknown, classifier.templates)
+        apart = [own for own in classifier.templates if own not in TEMPLATES]
+        self._prompts = class_prompts(model, unknown, apart)
         asked = Prompts.of(model, known, request.forget_classes)
         self._tokens, self._own_prompts = asked.tokens, len(asked.own)
         self._image = cut_image_encoder(model.network, blocks=settings.blocks)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
+import torch
 from open_clip.model import CLIP
 
 from clip_unlearn.bench.speed.bare import (
@@ -26,6 +27,7 @@ from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.methods.reference import forgetting as reference
 from clip_unlearn.models.edit import Edit
+from clip_unlearn.models.frozen import frozen_image_encoder
 from clip_unlearn.progress import Progress
 
 FORGETTING_STEP = "forgetting_step"
@@ -61,7 +63,7 @@ def step_contest(scene: Scene) -> Contest:
         edit = reference.forget(
             scene.model, request, settings=settings, generator=scene.generator(), on_step=on_step
         )
-        return _steps_of(settings, edit, laps[-1])
+        return _steps_of(edit, laps[-1], len(edit.provenance["steps"]))
 
     def lipschitz(steps: int) -> Run:
         settings = lipschitz_of(scene, steps=steps)
@@ -77,16 +79,16 @@ def step_contest(scene: Scene) -> Contest:
 
     def gate(settings: GateDistillation) -> Run:
         run = fitted(scene, settings, scene.request(settings, scene.noise_sets()))
-        rounds[0] = int(run.facts["entries"])
+        latest["rounds"], latest["steps"] = int(run.facts["entries"]), run.amount
         return run
 
     def gate_bare(settings: GateDistillation) -> Run:
         passes = passes_of(scene, settings, scene.request(settings, scene.noise_sets()))
         watch = Watch()
-        passes.run(rounds[0])
-        return Run(watch.seconds, _gate_steps(settings, rounds[0]))
+        passes.run(int(latest["rounds"]))
+        return Run(watch.seconds, latest["steps"])
 
-    rounds, whole = [1], scene.shape.gate
+    latest, whole = {"rounds": 1.0, "steps": 1.0}, scene.shape.gate
     short = replace(whole, steps=1, answer_steps=1, rounds=1, text_steps=1)
     return Contest(
         FORGETTING_STEP,
@@ -116,11 +118,12 @@ def fitted(scene: Scene, method: Forgetting, request: UnlearnRequest) -> Run:
     """The steps of one fit by ours."""
     watch, laps = Watch(), list[float]()
 
-    def on_progress(_: Progress) -> None:
-        laps.append(watch.seconds)
+    def on_progress(progress: Progress) -> None:
+        if progress.phase == "forgetting":  # not when pictures are turned, which is before
+            laps.append(watch.seconds)
 
     edit = method.fit(scene.model, request, generator=scene.generator(), on_progress=on_progress)
-    return _steps_of(method, edit, laps[-1])
+    return _steps_of(edit, laps[-1], len(laps))
 
 
 def passes_of(scene: Scene, method: Forgetting, request: UnlearnRequest) -> ForgettingPasses:
@@ -132,20 +135,14 @@ def passes_of(scene: Scene, method: Forgetting, request: UnlearnRequest) -> Forg
         model=model,
         settings=method,
         layers=scene.shape.layers or selected_layers(model, method, request, scene.generator()),
+        frozen=frozen_image_encoder(model, torch.float32, normalized=True),
         images=model.preprocess.normalize(own.images),
         tokens=model.tokenizer([method.forget_template.format(own.forget_class)]),
         prompts=class_prompts(model, classifier.classnames, classifier.templates),
     )
 
 
-def _steps_of(method: Forgetting, edit: Edit, seconds: float) -> Run:
+def _steps_of(edit: Edit, seconds: float, steps: int) -> Run:
     record = edit.provenance["steps"]
     facts = {"entries": len(record), "losses": [one["loss"] for one in record if "loss" in one]}
-    steps = len(record)
-    if isinstance(method, GateDistillation):
-        steps = _gate_steps(method, len(record))
     return Run(seconds, steps, effort=f"{steps} steps", facts=facts)
-
-
-def _gate_steps(settings: GateDistillation, rounds: int) -> int:
-    return rounds * (settings.steps + settings.answer_steps) + settings.text_steps

@@ -26,6 +26,7 @@ from clip_unlearn.bench.speed.synthesis import (
 )
 from clip_unlearn.bench.speed.timing import Run, Side, Watch
 from clip_unlearn.methods.base import UnlearnRequest
+from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.methods.reference import forgetting as reference
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
@@ -133,11 +134,13 @@ def _bare_job(scene: Scene, synthesizer: Ascent, settings: Forgetting, latest: _
     own = scene.classifier
     prompts = class_prompts(scene.model, own.classnames, own.templates)
     passes = passes_of(scene, settings, scene.request(settings, [latest.forget_set]))
-    watch = Watch()
-    text_passes(scene.model, prompts)
     ascent = bare_ascent(scene, synthesizer, latest.live, 1)
+    watch = Watch()
+    if not isinstance(settings, GateDistillation):  # whose text side encodes them among its own
+        text_passes(scene.model, prompts)
     passes.run(latest.entries)
-    return Run(watch.seconds, facts={"synthesis_seconds": ascent.seconds})
+    seconds = ascent.seconds + watch.seconds
+    return Run(seconds, facts={"synthesis_seconds": ascent.seconds})
 
 
 def _done(watch: Watch, forget_set: ForgetSet, entries: int) -> Run:
