@@ -168,6 +168,19 @@ def test_a_folder_that_can_not_give_way_is_refused_before_any_work(
     check_output(Path("out"), overwrite=True)
 
 
+def test_a_folder_that_holds_an_input_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out" / "pictures").mkdir(parents=True)
+    (tmp_path / "weights.pt").touch()
+    inputs = (None, "RN50", "x" * 5000, tmp_path / "weights.pt", tmp_path / "out-2")
+    check_output(tmp_path / "out", overwrite=True, inputs=inputs)
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for lost in ("out", "link", "out/pictures", "out/../out"):
+        for given in (tmp_path / lost, f"local-dir:{tmp_path / lost}"):
+            with pytest.raises(InputError, match="would be lost"):
+                check_output(tmp_path / "out", overwrite=True, inputs=(given,))
+    check_output(tmp_path / "new", overwrite=True, inputs=(tmp_path / "new",))
+
+
 def test_what_is_left_of_an_old_folder_is_said_and_is_no_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

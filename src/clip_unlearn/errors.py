@@ -40,6 +40,13 @@ class LimitMissedError(ClipUnlearnError):
     exit_code = 4
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a processor's or a device's memory was too small; torch has no one class for it."""
+    words = ("out of memory", "can't allocate memory")
+    told = isinstance(error, RuntimeError) and any(each in str(error) for each in words)
+    return isinstance(error, MemoryError) or told
+
+
 def suggestions(name: str, known: Sequence[str], count: int = 3) -> list[str]:
     """The known names nearest to a wrong one, whatever the case."""
     by_fold = {k.casefold(): k for k in known}

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,15 @@ def refuse_no_file(path: Path, *, flag: str = "--output") -> Path:
     except (OSError, RuntimeError) as error:
         raise InputError(f"Can't write {path}: {_said(error)}. Choose another {flag}.") from error
     return found
+
+
+def _lies_in(given: str, folder: Path) -> bool:
+    """Whether what a user gave is a folder or lies in it, links followed."""
+    path = Path(given.removeprefix("local-dir:").removeprefix("published:"))
+    try:
+        return path.exists() and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a name too long to be one, or a link to itself
+        return False
 
 
 def _said(error: OSError | RuntimeError) -> str:
@@ -156,14 +165,26 @@ def atomic_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def check_output(path: Path, *, overwrite: bool) -> None:
+def check_output(path: Path, *, overwrite: bool, inputs: Iterable[Path | str | None] = ()) -> None:
     """Refuse an output folder before any work is done.
 
+    Args:
+        path: of the folder.
+        overwrite: whether it may take the place of what is there.
+        inputs: what is read for it: files, folders and, to no effect, names of models.
+
     Raises:
-        InputError: if it exists and `overwrite` is off, is a file, can't be made there, or can't
-            give way to the folder that is to take its place.
+        InputError: if it exists and `overwrite` is off, is a file, can't be made there, can't
+            give way to the folder that is to take its place, or holds an input, which would be
+            lost with it.
     """
     try:
+        for given in filter(None, inputs):
+            if path.exists() and _lies_in(str(given), path):
+                raise InputError(
+                    f"Output {path} holds {given}, which is read for it and would be lost. Give "
+                    "another folder with --output."
+                )
         if path.is_file():
             raise InputError(f"Output {path} is a file. Give a folder with --output.")
         if path.exists() and any(path.iterdir()) and not overwrite:

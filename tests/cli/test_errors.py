@@ -36,6 +36,8 @@ def fails_with(error: BaseException) -> typer.Typer:
         (LimitMissedError("Too much left."), "Error: Too much left.", 4),
         (OSError(errno.ENOSPC, "No space left"), "Error: The disk is full.", 2),
         (PermissionError(errno.EACCES, "Not allowed", "x"), "Error: Can't use x: Not allowed.", 2),
+        (MemoryError(), "Error: The memory is too small.", 2),
+        (RuntimeError("CUDA out of memory. Tried to"), "Error: The memory is too small.", 2),
         (KeyboardInterrupt(), "Interrupted; nothing was saved.", 130),
     ],
 )
@@ -49,7 +51,9 @@ def test_what_a_user_can_put_right_is_one_line_and_an_exit_code(
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug"), PermissionError(errno.EACCES, "no")])
+@pytest.mark.parametrize(
+    "error", [ValueError("a bug"), RuntimeError("a bug"), PermissionError(errno.EACCES, "no")]
+)
 def test_a_bug_keeps_its_traceback(error: Exception) -> None:
     done = CliRunner().invoke(fails_with(error), ["verb"])
     assert done.exit_code == 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,15 @@ def test_an_oracle_that_saw_the_class_is_refused_with_what_it_never_saw(
     model = trained_model("resnet")
     with pytest.raises(InputError, match=r"may have seen 'blue'.* lists 'red'"):
         fitted(model, requested(model, "red", "blue"), oracle_folder)
+
+
+def test_an_oracle_that_knows_what_was_forgotten_before_is_refused(
+    trained_model: Trained, requested: Requested, oracle_folder: Path
+) -> None:
+    model = trained_model("resnet")
+    earlier = replace(model, provenance=replace(model.provenance, forgotten=("blue",)))
+    with pytest.raises(InputError, match="may have seen 'blue'"):
+        fitted(earlier, requested(model, "red"), oracle_folder)
 
 
 @pytest.mark.parametrize("record", [{}, {"forgotten": ["red"]}])

@@ -52,13 +52,16 @@ def test_preprocessing_is_taken_from_its_config() -> None:
     config["vision_cfg"]["image_size"] = [48, 48]
     found, warning = preprocess_of(config, given)
     assert found == Preprocess(48, (0.0, 0.5, 1.0), (1.0, 1.0, 1.0), "bilinear")
+    assert warning is not None and "bilinearly" in warning
+    _, warning = preprocess_of(config, {"mean": [0, 0.5, 1], "interpolation": "bicubic"})
     assert warning is None
 
 
 def test_other_resizing_is_warned_of() -> None:
-    _, warning = preprocess_of(tiny_config("vit"), {"resize_mode": "squash"})
+    given = {"resize_mode": "squash", "interpolation": "bilinear"}
+    _, warning = preprocess_of(tiny_config("vit"), given)
     assert warning is not None
-    assert "'squash'" in warning
+    assert "'squash'" in warning and "bilinearly" in warning
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torch import Tensor
 from clip_unlearn.errors import CheckpointError, InputError, UnknownNameError
 from clip_unlearn.models.folder import RECORD_FILE, WEIGHTS_FILE
 from clip_unlearn.pipeline import inspect
-from clip_unlearn.pipeline.audit import AuditJob, audit
+from clip_unlearn.pipeline.audit import AuditJob, audit, recorded_classes
 from clip_unlearn.pipeline.audit_report import AuditReport
 from clip_unlearn.pipeline.estimate import Estimate
 from clip_unlearn.pipeline.forget import forget
@@ -162,3 +162,61 @@ def test_an_audit_after_a_job_keeps_to_its_memory(
     monkeypatch.setattr(inspect, "audit_models", watched)
     forget(quick_job("red", output=tmp_path / "bound", max_memory=bound, audit=True))
     assert max(at_once) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (InputError("No such thing."), "No such thing."),
+        (MemoryError(), "The memory was too small."),
+    ],
+)
+def test_an_audit_that_fails_does_not_cost_the_edit(
+    error: Exception,
+    reason: str,
+    quick_job: Callable[..., ForgetJob],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing(*_: Any, **__: Any) -> AuditReport:
+        raise error
+
+    monkeypatch.setattr(inspect, "audit_models", failing)
+    result = forget(quick_job("red", output=tmp_path / "no-red", audit=True))
+    assert result.audit is None
+    assert any(line.startswith(f"There is no audit. {reason} Run") for line in result.warnings)
+    assert (tmp_path / "no-red" / WEIGHTS_FILE).is_file()
+
+
+def test_a_bug_in_an_audit_is_not_hidden(
+    quick_job: Callable[..., ForgetJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: Any, **__: Any) -> AuditReport:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(inspect, "audit_models", failing)
+    with pytest.raises(RuntimeError, match="a bug"):
+        forget(quick_job("red", output=tmp_path / "no-red", audit=True))
+
+
+def test_an_audit_replaces_none_of_what_it_reads(
+    colour_files: ColourFiles, done: ForgetResult, tmp_path: Path
+) -> None:
+    model = Path(shutil.copytree(done.output, tmp_path / "no-red"))
+    for output in (model, tmp_path):
+        with pytest.raises(InputError, match="would be lost"):
+            audit(job_for(colour_files, model, output=output, overwrite=True))
+    assert (model / WEIGHTS_FILE).is_file()
+
+
+def test_what_the_original_had_forgotten_itself_is_not_asked_about(
+    done: ForgetResult, tmp_path: Path
+) -> None:
+    later = Path(shutil.copytree(done.output, tmp_path / "later"))
+    record = json.loads((later / RECORD_FILE).read_text("utf-8"))
+    record["forgotten"] = ["Red", "blue"]
+    (later / RECORD_FILE).write_text(json.dumps(record), "utf-8")
+    assert recorded_classes(str(later), before="emoji-resnet") == ("Red", "blue")
+    assert recorded_classes(str(later), before=str(done.output)) == ("blue",)
+    with pytest.raises(InputError, match="does not say more classes than the original"):
+        recorded_classes(str(done.output), before=str(done.output))

@@ -126,6 +126,19 @@ def test_less_memory_is_fewer_images_at_once_and_too_little_is_refused() -> None
     assert found.within(580).memory_bytes == 580
     with pytest.raises(InputError, match="Give that much or more"):
         found.within(505)
+    assert (found.room(580), found.room(10**4)) == (8, 950)
+
+
+def test_real_pictures_of_classes_to_keep_take_memory(
+    trained_model: Callable[[str], ClipModel],
+) -> None:
+    model = trained_model("vit")
+    pictures = 3 * model.preprocess.size**2 * 4
+    plain, own = (
+        estimate(model, GateDistillation(), Realistic(), **COUNTS, num_own=count)
+        for count in (0, 1000)
+    )
+    assert own.held_bytes - plain.held_bytes == 1000 * pictures
 
 
 def test_pictures_that_the_gate_learns_from_take_memory(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -48,6 +49,18 @@ def test_the_classes_are_those_that_the_folder_says_were_forgotten(
     found = measured(done.output)
     assert found.evaluation.forget_classes == ("red",)
     assert found.evaluation.forget_accuracy == done.after.forget_accuracy
+
+
+def test_classes_that_the_task_does_not_have_are_named(
+    done: ForgetResult, colour_files: ColourFiles, tmp_path: Path
+) -> None:
+    fewer = tmp_path / "fewer.txt"
+    fewer.write_text("green\nblue\nyellow\n", "utf-8")
+    job = EvaluateJob(model=str(done.output), classes=fewer, images=colour_files.images)
+    line = "Not measured, since they are no classes of fewer.txt: 'red'."
+    assert any(found.startswith(line) for found in evaluate(job).warnings)
+    again = dataclasses.replace(job, forget_classes="green")
+    assert not any(found.startswith("Not measured") for found in evaluate(again).warnings)
 
 
 def test_the_swap_needs_the_original(

@@ -8,8 +8,10 @@ from typing import Any
 import open_clip
 import pytest
 import torch
+from open_clip.model import CLIP
 from safetensors.torch import load_file
 from tests.conftest import ColourFiles, small_files
+from torch import Tensor
 
 from clip_unlearn.errors import InputError, NonFiniteError, UnknownNameError, UnknownToModelError
 from clip_unlearn.models.edit import Edit
@@ -212,6 +214,33 @@ def test_less_memory_is_the_same_job_with_fewer_images_at_once(
     assert found.after.forget_accuracy == done.after.forget_accuracy
     for ours, theirs in zip(found.forget_sets, done.forget_sets, strict=True):
         torch.testing.assert_close(ours.images, theirs.images, atol=0.02, rtol=0)
+
+
+def test_memory_to_spare_leaves_batches_as_they_are(
+    quick_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, encode_image = list[int](), CLIP.encode_image
+
+    def counted(network: CLIP, images: Tensor, normalize: bool = False) -> Tensor:
+        at_once.append(len(images))
+        features: Tensor = encode_image(network, images, normalize)
+        return features
+
+    monkeypatch.setattr(CLIP, "encode_image", counted)
+    every = []
+    for name, bound in (("free", None), ("ample", 10**12)):
+        at_once.clear()
+        forget(
+            quick_job(
+                "red",
+                output=tmp_path / name,
+                method="text_projection",
+                preset="default",
+                max_memory=bound,
+            )
+        )
+        every.append(list(at_once))
+    assert every[0] == every[1] and max(every[0]) > 1
 
 
 def test_a_second_class_is_forgotten_from_the_saved_folder(

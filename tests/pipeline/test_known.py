@@ -13,7 +13,7 @@ from clip_unlearn.data.tasks import Task
 from clip_unlearn.errors import InputError, UnknownToModelError
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.zero_shot import build_classifier
-from clip_unlearn.pipeline.known import refuse_forgotten, refuse_unknown
+from clip_unlearn.pipeline.known import forgotten_in, refuse_forgotten, refuse_unknown
 from clip_unlearn.pipeline.sources import NoPictures
 
 TASK = Task("colours", {"colours": tuple(COLOURS)}, ("colours",))
@@ -67,3 +67,12 @@ def test_a_class_is_forgotten_once(trained_model: Trained) -> None:
     refuse_forgotten(unlearned, ["green"])
     with pytest.raises(InputError, match="vit has forgotten 'red' already"):
         refuse_forgotten(unlearned, ["green", "red"])
+    with pytest.raises(InputError, match="vit has forgotten 'RED' already"):
+        refuse_forgotten(unlearned, ["RED"])
+
+
+def test_what_was_forgotten_is_spelt_as_the_task_spells_it(trained_model: Trained) -> None:
+    model = trained_model("vit")
+    provenance = dataclasses.replace(model.provenance, forgotten=("RED", "Soccer Ball"))
+    unlearned = dataclasses.replace(model, provenance=provenance)
+    assert forgotten_in(unlearned, TASK) == ("red", "Soccer Ball")

@@ -109,6 +109,12 @@ def test_the_nearest_classes_come_first_and_forgotten_ones_not_at_all() -> None:
     assert nearest_classes(classifier, ["a", "d"], {"a", "d"}) == ("c", "e", "b")
 
 
+def test_a_name_in_another_case_is_the_forgotten_class() -> None:
+    names = ("red", "green", "blue")
+    classifier = ZeroShotClassifier(torch.eye(3), names, ("{}",))
+    assert set(nearest_classes(classifier, ["red"], {"RED", "Green"})) == {"blue"}
+
+
 def test_of_a_large_task_only_the_nearest_classes_are_made() -> None:
     angles = torch.linspace(0, 1, MOST_CLASSES + 50)
     names = tuple(f"class {number}" for number in range(len(angles)))
@@ -233,6 +239,9 @@ def test_a_shipped_set_is_taken_first_without_what_was_forgotten(
     found = load_retain_set(edited, classifier, ["red", "white"])
     assert found.classnames == ("green", "blue", "yellow")
     assert len(found.images) == 6
+    loud = build_classifier(model, [name.upper() for name in NAMES])
+    found = load_retain_set(edited, loud, ["RED", "WHITE"])
+    assert found.classnames == ("GREEN", "BLUE", "YELLOW")
     assert not (tmp_path / "cache").exists()
 
 

@@ -64,3 +64,11 @@ def test_one_picture_of_each_class_that_has_several_is_held_out() -> None:
     assert held.labels.tolist() == [0, 2]
     assert torch.equal(held.images, whole.images[[4, 5]])
     assert torch.equal(kept.images, whole.images[[0, 1, 2, 3]])
+
+
+def test_a_class_is_the_same_in_any_case() -> None:
+    whole = RetainSet(numbered(3), torch.tensor([0, 1, 2]), ("Soccer Ball", "kite", "Sled"))
+    assert whole.without(["soccer  ball"]).classnames == ("kite", "Sled")
+    assert whole.spelt_as(["KITE", "sled", "yo-yo"]).classnames == ("Soccer Ball", "KITE", "sled")
+    other = RetainSet(numbered(2), torch.tensor([0, 1]), ("KITE", "yo-yo"))
+    assert whole.filled_from(other).classnames == ("Soccer Ball", "kite", "Sled", "yo-yo")

@@ -19,7 +19,7 @@ from clip_unlearn.cli.forget import forget
 from clip_unlearn.cli.methods import methods
 from clip_unlearn.cli.models import models
 from clip_unlearn.cli.synthesize import synthesize
-from clip_unlearn.errors import ClipUnlearnError
+from clip_unlearn.errors import ClipUnlearnError, is_out_of_memory
 
 INTERRUPTED = 130
 BAD_INPUT = 2
@@ -39,6 +39,11 @@ class Verbs(TyperGroup):
             if ctx.invoked_subcommand == "bench":  # it writes each result file as it comes
                 line = "Interrupted; results so far are kept, the same command goes on."
             raise _ended(line, INTERRUPTED) from error
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            line = "The memory is too small. Give forget a --max-memory, or choose --device cpu."
+            raise _ended(f"Error: {line}", BAD_INPUT) from error
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 line = "The disk is full. Free some space, or give another --output."

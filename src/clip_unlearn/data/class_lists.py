@@ -36,6 +36,11 @@ def name_key(name: str) -> str:
     return " ".join(name.split()).casefold()
 
 
+def keys_of(names: Iterable[str]) -> set[str]:
+    """The keys of names: what a name is looked for among, whoever spelt it."""
+    return {name_key(name) for name in names}
+
+
 def refuse_repeats(names: Iterable[str], where: str) -> None:
     """Check that no class is named twice.
 

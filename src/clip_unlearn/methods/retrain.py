@@ -67,7 +67,8 @@ class Retrain:
             on_progress: is told of the one step.
 
         Raises:
-            InputError: if there is no oracle, it saw a class, or it has another architecture.
+            InputError: if there is no oracle, it saw a class, one that was forgotten before among
+                them, or it has another architecture.
             ClipUnlearnError: if it can't be loaded.
         """
         name = self.oracle or _embedded_oracle(model)
@@ -75,7 +76,8 @@ class Retrain:
         folder = (
             embedded_folder(name) if name in EMBEDDED else Path(name.removeprefix("local-dir:"))
         )
-        _refuse_seen(name, read_record(folder), request.forget_classes)
+        gone = (*model.provenance.forgotten, *request.forget_classes)
+        _refuse_seen(name, read_record(folder), gone)
         if (oracle.config, oracle.preprocess) != (model.config, model.preprocess):
             raise InputError(
                 f"The oracle {name} has another architecture or preprocessing than "

@@ -127,13 +127,15 @@ def preprocess_of(
         ) from error
     mode = "bilinear" if given.get("interpolation") == "bilinear" else "bicubic"
     resize = given.get("resize_mode", "shortest")
-    warning = None
+    doubts = []
     if resize != "shortest":
-        warning = (
+        doubts.append(
             f"The model resizes pictures by {resize!r}; here their shorter side is fitted and the "
             "centre kept, which differs for pictures that are not square."
         )
-    return Preprocess(int(height), mean, std, mode), warning
+    if mode == "bilinear":
+        doubts.append("The model resizes pictures bilinearly; here files are resized bicubically.")
+    return Preprocess(int(height), mean, std, mode), " ".join(doubts) or None
 
 
 def _three(values: Any) -> tuple[float, float, float]:

@@ -37,6 +37,7 @@ from clip_unlearn.models.folder import (
     read_config,
     read_record,
 )
+from clip_unlearn.models.published_weights import published_preprocess
 from clip_unlearn.models.quick_gelu import decide_quick_gelu
 
 _LOCAL, _HUB = "local-dir:", "hf-hub:"
@@ -132,15 +133,19 @@ def _from_checkpoint(name: str | None, path: Path) -> _Parts:
         raise _unknown_model(name)
     _require_supported(name)
     found = read_checkpoint(path)
-    quick_gelu, warning = decide_quick_gelu(architecture, path, found.quick_gelu)
+    quick_gelu, doubt = decide_quick_gelu(architecture, path, found.quick_gelu)
+    preprocess, other = {}, None
+    if found.quick_gelu is None:  # what shows that is an archive of OpenAI's
+        preprocess, other = published_preprocess(architecture, path)
     return _Parts(
         name=architecture,
         root=architecture,
         source=str(path),
         architecture=architecture,
         config={**model_config(architecture), "quick_gelu": quick_gelu},
+        preprocess=preprocess,
         tensors=found.tensors,
-        warning=warning,
+        warning=" ".join(filter(None, (doubt, other))) or None,
     )
 
 

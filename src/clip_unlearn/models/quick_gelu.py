@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-
-import open_clip
+from typing import Any
 
 from clip_unlearn.models.architectures import model_config
+from clip_unlearn.models.published_weights import published_weights, tag_named_in
 
 
 def decide_quick_gelu(name: str, path: Path, shown: bool | None) -> tuple[bool, str | None]:
@@ -26,7 +27,7 @@ def decide_quick_gelu(name: str, path: Path, shown: bool | None) -> tuple[bool, 
         return True, doubt if known is False else None
     if known is not None:
         return known, None
-    published = set(_published(name).values())
+    published = {_is_quick(own) for own in published_weights(name).values()}
     if published == {True}:
         return True, (
             f"Took {path.name} for a model with QuickGELU, as all published {name} weights are. "
@@ -41,14 +42,12 @@ def decide_quick_gelu(name: str, path: Path, shown: bool | None) -> tuple[bool, 
     return False, None
 
 
-def _published(name: str) -> dict[str, bool]:
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    return {tag: open_clip.get_pretrained_cfg(name, tag).get("quick_gelu", False) for tag in tags}
+def _is_quick(published: Mapping[str, Any]) -> bool:
+    return bool(published.get("quick_gelu", False))
 
 
 def _named_in(name: str, path: Path) -> bool | None:
-    stem = path.stem.lower().replace("-", "_")
-    if "quickgelu" in stem:
+    if "quickgelu" in path.stem.lower().replace("-", "_"):
         return True
-    named = {tag: quick for tag, quick in _published(name).items() if tag in stem}
-    return named[max(named, key=len)] if named else None
+    tag = tag_named_in(name, path)
+    return None if tag is None else _is_quick(published_weights(name)[tag])

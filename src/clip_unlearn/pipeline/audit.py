@@ -7,6 +7,7 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clip_unlearn.data.class_lists import keys_of, name_key
 from clip_unlearn.errors import InputError
 from clip_unlearn.pipeline.request import Job
 from clip_unlearn.pipeline.sources import early_setting
@@ -43,6 +44,10 @@ class AuditJob(Job):
     output: Path | str | None = None
     overwrite: bool = False
 
+    def inputs(self) -> tuple[Path | str | None, ...]:
+        """And the other models."""
+        return *super().inputs(), self.unlearned, self.oracle
+
     def __post_init__(self) -> None:
         """Refuse a job without a model to judge."""
         super().__post_init__()
@@ -62,9 +67,10 @@ def audit(job: AuditJob, *, on_progress: OnProgress = ignore) -> AuditReport:
         ClipUnlearnError: for anything else that a user can put right; nothing is written either.
     """
     if job.output is not None:
-        check_output(Path(job.output), overwrite=job.overwrite)
+        check_output(Path(job.output), overwrite=job.overwrite, inputs=job.inputs())
     if not job.forget_classes:
-        job = replace(job, forget_classes=recorded_classes(str(job.unlearned)))
+        names = recorded_classes(str(job.unlearned), before=job.model_name)
+        job = replace(job, forget_classes=names)
     setting = early_setting(job)
 
     from clip_unlearn.pipeline.inspect import inspect  # torch comes with it
@@ -72,23 +78,33 @@ def audit(job: AuditJob, *, on_progress: OnProgress = ignore) -> AuditReport:
     return inspect(job, setting, on_progress=on_progress)
 
 
-def recorded_classes(unlearned: str) -> tuple[str, ...]:
-    """The classes that a folder's record says were forgotten.
+def recorded_classes(unlearned: str, *, before: str) -> tuple[str, ...]:
+    """The classes that a folder's record says were forgotten, since another one as its record says.
+
+    Args:
+        unlearned: a folder or a name.
+        before: the original, likewise; what it has forgotten itself is not asked about.
 
     Raises:
-        InputError: if it says nothing, or there is no such folder.
+        InputError: if there is none, or no such folder.
     """
     from clip_unlearn.models.embedded import EMBEDDED
-    from clip_unlearn.models.folder import provenance_in, read_record
 
     folder = Path(unlearned.removeprefix("local-dir:"))
     if not (folder.exists() or unlearned in EMBEDDED or unlearned.startswith("hf-hub:")):
         raise InputError(f"There is no {unlearned}. Give the folder that forget wrote.")
-    record = read_record(folder)
-    found = provenance_in(record, unlearned)
-    if found is None or not found.forgotten:
+    earlier = keys_of(_recorded(before))
+    found = tuple(name for name in _recorded(unlearned) if name_key(name) not in earlier)
+    if not found:
+        what = "more classes than the original" if earlier else "which classes"
         raise InputError(
-            f"{unlearned} does not say which classes it has forgotten. Give them with "
-            "--forget-class."
+            f"{unlearned} does not say {what} it has forgotten. Give them with --forget-class."
         )
-    return found.forgotten
+    return found
+
+
+def _recorded(model: str) -> tuple[str, ...]:
+    from clip_unlearn.models.folder import provenance_in, read_record
+
+    found = provenance_in(read_record(Path(model.removeprefix("local-dir:"))), model)
+    return () if found is None else found.forgotten

@@ -71,16 +71,18 @@ class Estimate:
         Raises:
             InputError: if it does not hold what is there whatever the batch, and one image.
         """
-        if self.memory_bytes <= max_bytes:
-            return self
-        batch = (max_bytes - self.held_bytes) // self.image_bytes
+        batch = min(self.batch, self.room(max_bytes))
         if batch < 1:
             least = self.held_bytes + self.image_bytes
             raise InputError(
                 f"--max-memory is {in_units(max_bytes)}, and the job needs {in_units(least)} with "
                 "one image at a time. Give that much or more."
             )
-        return replace(self, batch=batch)
+        return self if batch == self.batch else replace(self, batch=batch)
+
+    def room(self, max_bytes: int) -> int:
+        """How many images at once such memory holds beside what is there whatever their number."""
+        return (max_bytes - self.held_bytes) // self.image_bytes
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,7 @@ def estimate(
     num_forget: int,
     num_classes: int,
     num_pictures: int,
+    num_own: int = 0,
     watched: bool = False,
 ) -> Estimate:
     """Time and memory of a job; takes a fraction of a second for a small model.
@@ -142,6 +145,7 @@ def estimate(
         num_forget: classes to forget.
         num_classes: of the task.
         num_pictures: real pictures to evaluate on.
+        num_own: real pictures of classes to keep, which take the place of some that are made.
         watched: pictures of classes to keep are wanted whatever the method uses.
     """
     found = probe(model)
@@ -161,7 +165,8 @@ def estimate(
         seconds += found.lean * kept[1] * _expected_steps(RETAIN_ASCENT)
         batch = max(batch, min(BATCH, kept[1]))
     weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
-    pictures = num_pictures + images * num_forget + (kept[1] if method.uses_retain_set else 0)
+    pictures = num_pictures + num_own + images * num_forget
+    pictures += kept[1] if method.uses_retain_set else 0
     known = [cost for cost in costs if cost is not None]
     activations = sum(cost.held + cost.own * num_forget for cost in known)
     held = _COPIES * weights + pictures * _grey(model, 1).nbytes

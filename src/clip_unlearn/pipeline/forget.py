@@ -40,7 +40,7 @@ def forget(
         UnknownToModelError: if the model does not know a class.
         ClipUnlearnError: for anything else that a user can put right; nothing is written either.
     """
-    check_output(job.output_folder(), overwrite=job.overwrite)
+    check_output(job.output_folder(), overwrite=job.overwrite, inputs=job.inputs())
     if job.retain_from is not None:
         ImageFolder(Path(job.retain_from))  # one that can't be read is said here
     setting = early_setting(job)

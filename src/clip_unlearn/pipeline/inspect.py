@@ -13,6 +13,7 @@ from clip_unlearn.audit.run import choose_attacks, run_attacks
 from clip_unlearn.audit.verdict import overall
 from clip_unlearn.data.emoji import load_emoji
 from clip_unlearn.data.folders import shortened
+from clip_unlearn.data.tasks import Task
 from clip_unlearn.errors import InputError, shown
 from clip_unlearn.models.architectures import fitting_architecture, load_weights
 from clip_unlearn.models.checkpoints import read_state_dict
@@ -25,7 +26,7 @@ from clip_unlearn.models.zero_shot import build_classifier
 from clip_unlearn.pipeline.audit import AuditJob
 from clip_unlearn.pipeline.audit_report import AuditReport
 from clip_unlearn.pipeline.clock import Clock
-from clip_unlearn.pipeline.known import refuse_unknown
+from clip_unlearn.pipeline.known import forgotten_in, refuse_unknown
 from clip_unlearn.pipeline.made_pictures import made_pictures
 from clip_unlearn.pipeline.request import ForgetJob
 from clip_unlearn.pipeline.sources import NoPictures, Setting, find_setting
@@ -115,10 +116,10 @@ def audit_models(
             original, classifier, forget_classes, seed=job.seed, on_progress=on_progress
         )
         doubts.append(_MADE)
-    gone = _gone(original, job.model_name)
+    gone = _gone(original, job.model_name, task)
     if models.oracle is not None and oracle is not None:
-        gone |= _gone(models.oracle, oracle)
-    own_word = _gone(models.unlearned, str(job.unlearned)) - gone - set(forget_classes)
+        gone |= _gone(models.oracle, oracle, task)
+    own_word = _gone(models.unlearned, str(job.unlearned), task) - gone - set(forget_classes)
     emoji = load_emoji()
     embedded = set(emoji.groups) <= set(task.groups)
     context = build_context(
@@ -283,6 +284,6 @@ def _refuse_seen(oracle: str, forget_classes: Sequence[str]) -> None:
         )
 
 
-def _gone(model: ClipModel, name: str) -> set[str]:
+def _gone(model: ClipModel, name: str, task: Task) -> set[str]:
     """Classes that a model never saw, or has forgotten, as its record says."""
-    return {*model.provenance.forgotten, *(_never_seen(name) or ())}
+    return {*forgotten_in(model, task), *(_never_seen(name) or ())}

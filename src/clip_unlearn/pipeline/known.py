@@ -7,6 +7,7 @@ from typing import get_args
 
 import torch
 
+from clip_unlearn.data.class_lists import keys_of, name_key
 from clip_unlearn.data.pictures import PictureSource
 from clip_unlearn.data.splits import Split
 from clip_unlearn.data.tasks import Task
@@ -23,12 +24,19 @@ def refuse_forgotten(model: ClipModel, forget_classes: Sequence[str]) -> None:
     Raises:
         InputError: naming the class.
     """
+    gone = keys_of(model.provenance.forgotten)
     for name in forget_classes:
-        if name in model.provenance.forgotten:
+        if name_key(name) in gone:
             raise InputError(
                 f"{model.provenance.name} has forgotten {shown(name)} already. Leave it out, or "
                 "give another --model."
             )
+
+
+def forgotten_in(model: ClipModel, task: Task) -> tuple[str, ...]:
+    """What a model has forgotten, spelt as the task spells it where that has the class."""
+    own = {name_key(name): name for name in task.all_classnames}
+    return tuple(own.get(name_key(name), name) for name in model.provenance.forgotten)
 
 
 def refuse_unknown(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from clip_unlearn.data.folders import shortened
 from clip_unlearn.evaluation.data import prepare
 from clip_unlearn.evaluation.figures import Evaluation
 from clip_unlearn.evaluation.zero_shot import OriginalText, evaluate
@@ -13,6 +14,7 @@ from clip_unlearn.models.embedded import EMBEDDED
 from clip_unlearn.models.load import load_model
 from clip_unlearn.models.save import versions
 from clip_unlearn.pipeline.clock import Clock
+from clip_unlearn.pipeline.known import forgotten_in
 from clip_unlearn.pipeline.request import EvaluateJob
 from clip_unlearn.pipeline.result import EvaluateResult
 from clip_unlearn.pipeline.sources import Setting, find_setting
@@ -38,7 +40,8 @@ def measure(
     clock = Clock()
     model = load_model(job.model, checkpoint=job.checkpoint, device=job.device)
     setting = setting or find_setting(job, embedded=model.provenance.root in EMBEDDED)
-    task, forgotten = setting.task, model.provenance.forgotten
+    task = setting.task
+    forgotten = forgotten_in(model, task)
     recorded = tuple(name for name in forgotten if name in task.all_classnames)
     forget_classes = tuple(job.forget_classes) or recorded
     original = None if job.original is None else load_model(job.original, device=job.device)
@@ -60,6 +63,12 @@ def measure(
     )
     on_progress(Progress("evaluation", 1, 1, "pictures"))
     lines = [*model.warnings, *setting.warnings, *evaluation.warnings]
+    strange = [name for name in forgotten if name not in recorded]
+    if strange and not job.forget_classes:
+        lines.append(
+            f"Not measured, since they are no classes of {task.name}: {shortened(strange)}. Give "
+            "their task with --classes, or add them with --new-class."
+        )
     if forgotten and original is None:
         evaluation = _without(evaluation, _BY_THE_ORIGINAL)
         lines = [line for line in lines if not line.startswith(_BY_THE_ORIGINAL)]

@@ -68,6 +68,10 @@ class Job:
         """The model as the user named it."""
         return self.model or DEFAULT_MODEL
 
+    def inputs(self) -> tuple[Path | str | None, ...]:
+        """What is read, where it is a file or a folder: no output may take its place."""
+        return self.model, self.checkpoint, self.classes, self.images
+
 
 @dataclass(frozen=True)
 class ForgetJob(Job):
@@ -126,6 +130,10 @@ class ForgetJob(Job):
                 f"{self.images} is to be fitted to and measured on. Give --images and "
                 "--retain-from folders with different pictures."
             )
+
+    def inputs(self) -> tuple[Path | str | None, ...]:
+        """And pictures of classes to keep."""
+        return *super().inputs(), self.retain_from
 
     def output_folder(self) -> Path:
         """Where the result goes."""

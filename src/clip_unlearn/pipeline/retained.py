@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from clip_unlearn.data.class_lists import keys_of, name_key
 from clip_unlearn.data.folders import ImageFolder, shortened
 from clip_unlearn.errors import InputError
 from clip_unlearn.methods.base import Method
@@ -70,9 +71,11 @@ def own_pictures(
             f"{method.name} uses no pictures of classes to keep. Leave out --retain-from, or "
             "choose another --method."
         )
-    gone = {*forget_classes, *model.provenance.forgotten}
-    own = read_pictures(folder, [name for name in known if name not in gone], model)
-    strange = [n for n in ImageFolder(folder).classnames if n not in {*known, *gone}]
+    gone = keys_of((*forget_classes, *model.provenance.forgotten))
+    own = read_pictures(folder, [name for name in known if name_key(name) not in gone], model)
+    strange = [
+        n for n in ImageFolder(folder).classnames if n not in known and name_key(n) not in gone
+    ]
     if not strange:
         return own
     line = f"Left out of {folder}, no class of the task: {shortened(strange)}."

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from clip_unlearn.errors import ClipUnlearnError, is_out_of_memory
 from clip_unlearn.evaluation.data import prepare
 from clip_unlearn.evaluation.zero_shot import OriginalText, evaluate
 from clip_unlearn.methods.base import UnlearnRequest, looks_at_class
@@ -19,7 +20,7 @@ from clip_unlearn.pipeline.clock import Clock
 from clip_unlearn.pipeline.estimate import Estimate, estimate
 from clip_unlearn.pipeline.forget_sets import make_forget_sets, no_pictures
 from clip_unlearn.pipeline.inspect import audit_forgotten
-from clip_unlearn.pipeline.known import refuse_forgotten, refuse_unknown
+from clip_unlearn.pipeline.known import forgotten_in, refuse_forgotten, refuse_unknown
 from clip_unlearn.pipeline.log import Log
 from clip_unlearn.pipeline.memory import peak_resident_bytes
 from clip_unlearn.pipeline.output import EVIDENCE, save_unlearned, write_evidence
@@ -70,7 +71,7 @@ def run(
         forget_classes,
         model.preprocess,
         controls=setting.controls,
-        left_out=model.provenance.forgotten,
+        left_out=forgotten_in(model, task),
     )
     original = OriginalText.of(model, task)
     refuse_unknown(model, task, original.classifier, setting.source, forget_classes)
@@ -82,11 +83,12 @@ def run(
         num_forget=len(forget_classes),
         num_classes=len(classifier.classnames),
         num_pictures=len(data.images),
+        num_own=0 if own is None else len(own.images),
         watched=job.max_retain_drop is not None,
     )
     if job.max_memory is not None:
         expected = expected.within(job.max_memory)
-        model = dataclasses.replace(model, image_batch=expected.batch)
+        model = dataclasses.replace(model, image_batch=expected.room(job.max_memory))
     on_estimate(expected)
     clock.lap("loading")
 
@@ -136,7 +138,15 @@ def run(
         drop = measure_drop(job.max_retain_drop, (kept_before, kept()), before, after)
         drop.refuse(f"{method.name}, preset {preset_of(job)},")
     clock.lap("evaluation after")
-    report = audit_forgotten(job, setting, model, on_progress=log) if job.audit else None
+    report, failed = None, list[str]()
+    if job.audit:
+        try:
+            report = audit_forgotten(job, setting, model, on_progress=log)
+        except Exception as error:  # it must not cost the edit, which is done
+            if not (isinstance(error, ClipUnlearnError) or is_out_of_memory(error)):
+                raise
+            reason = "The memory was too small." if is_out_of_memory(error) else str(error)
+            failed.append(f"There is no audit. {reason} Run clip-unlearn audit on what is saved.")
     clock.lap("audit")
 
     output = job.output_folder()
@@ -152,6 +162,7 @@ def run(
         *before.warnings,
         *after.warnings,
         *unused,
+        *failed,
     )
     result = ForgetResult(
         forget_classes=forget_classes,

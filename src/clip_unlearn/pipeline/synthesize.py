@@ -25,7 +25,7 @@ def synthesize(job: SynthesizeJob, *, on_progress: OnProgress = ignore) -> Synth
         ClipUnlearnError: for anything else that a user can put right; nothing is written either.
     """
     output = job.output_folder()
-    check_output(output, overwrite=job.overwrite)
+    check_output(output, overwrite=job.overwrite, inputs=job.inputs())
     setting = early_setting(job)
 
     from clip_unlearn.models.embedded import EMBEDDED

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from clip_unlearn.data.class_lists import keys_of, name_key
 from clip_unlearn.errors import InputError
 from clip_unlearn.models.clip import ClipModel, weights_sha256
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
@@ -155,7 +156,8 @@ def load_retain_set(
     forgotten = {*forget_classes, *model.provenance.forgotten, *without}
     shipped = shipped_file(model)
     if shipped.is_file():
-        return decode_retain_set(shipped.read_bytes()).without(forgotten)
+        kept = decode_retain_set(shipped.read_bytes()).without(forgotten)
+        return kept.spelt_as(classifier.classnames)
     near = nearest_classes(classifier, forget_classes, forgotten)
     if not near:
         size = model.preprocess.size
@@ -242,4 +244,5 @@ def nearest_classes(
     nearness: Tensor = (embeddings @ embeddings[rows].T).amax(1)
     order = nearness.argsort(descending=True, stable=True).tolist()
     names = [classifier.classnames[row] for row in order]
-    return tuple(name for name in names if name not in forgotten)[:MOST_CLASSES]
+    gone = keys_of(forgotten)
+    return tuple(name for name in names if name_key(name) not in gone)[:MOST_CLASSES]

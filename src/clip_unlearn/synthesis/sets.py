@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from clip_unlearn.data.class_lists import keys_of, name_key
 
 Source = Literal["synthetic", "real"]
 RetainSource = Literal["synthetic", "real", "both"]
@@ -73,14 +75,21 @@ class RetainSet:
     source: RetainSource = "synthetic"
     warnings: tuple[str, ...] = field(default=())
 
-    def without(self, names: set[str]) -> RetainSet:
-        """The set with no picture of the named classes."""
-        keep_names = [n for n in self.classnames if n not in names]
+    def without(self, names: Collection[str]) -> RetainSet:
+        """The set with no picture of the named classes, in whatever case they are spelt."""
+        gone = keys_of(names)
+        keep_names = [n for n in self.classnames if name_key(n) not in gone]
         place = {self.classnames.index(n): i for i, n in enumerate(keep_names)}
         old = [int(label) for label in self.labels]
         rows = [row for row, label in enumerate(old) if label in place]
         labels = self.labels.new_tensor([place[old[row]] for row in rows])
         return replace(self, images=self.images[rows], labels=labels, classnames=tuple(keep_names))
+
+    def spelt_as(self, names: Iterable[str]) -> RetainSet:
+        """The same with classes called as they are among some names, where they are."""
+        own = {name_key(name): name for name in names}
+        spelt = tuple(own.get(name_key(name), name) for name in self.classnames)
+        return replace(self, classnames=spelt)
 
     def of_classes(self, names: Sequence[str]) -> RetainSet:
         """The pictures of the named classes alone, in their order; of those that it has."""

@@ -1,8 +1,8 @@
 """The lower bound: the forward and backward passes that a piece of work needs, and nothing else.
 
-As many images and prompts as the work encodes, each different one once, in batches of the same
-sizes; gradients of the tensors that move and of no others. Where weights stand still the passes go
-through the quickest encoder there is for them.
+As many images and prompts as the work encodes, each different one once, and in a step of Lipschitz
+forgetting once more in its check, in batches of the same sizes; gradients of the tensors that move
+and of no others. Where weights stand still the passes go through the quickest encoder there is.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ def peaks(
 ) -> dict[str, int]:
     """The most bytes of each side of a phase's stated amounts, by its name.
 
-    A side is run in its short version: neither iterations nor steps add to what it holds at once.
+    A side is run in its short version: more iterations or steps add next to nothing to what it
+    holds at once.
 
     Args:
         scene: of the shape.
