@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from clip_unlearn.bench.store import Rows
 from clip_unlearn.data.emoji import load_emoji
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.methods.lipschitz_loss import encode_perturbed, lipschitz_loss
@@ -42,7 +43,9 @@ def orthogonal(images: Tensor, count: int, generator: torch.Generator) -> Tensor
     lengths = drawn.norm(dim=2, keepdim=True)
     directions = torch.linalg.qr(drawn.transpose(1, 2)).Q.transpose(1, 2)
     signs = torch.randn(lengths.shape, generator=generator).sign()
-    return (directions * lengths * signs).transpose(0, 1).unflatten(2, images.shape[1:])
+    drawn = directions * lengths * signs
+    found: Tensor = drawn.transpose(0, 1).unflatten(2, images.shape[1:])
+    return found
 
 
 def in_pairs(draw: Draw) -> Draw:
@@ -86,7 +89,7 @@ def variance(gradients: Tensor) -> float:
     return float(gradients.var(0).sum() / gradients.mean(0).square().sum())
 
 
-def measure(model: ClipModel, name: str, count: int, repeats: int, seed: int) -> list[dict]:
+def measure(model: ClipModel, name: str, count: int, repeats: int, seed: int) -> Rows:
     """The rows of one class."""
     benchmark = load_emoji()
     classifier = build_classifier(model, benchmark.classnames(benchmark[name].group))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -27,11 +27,16 @@ from clip_unlearn.bench.speed.job import job_contest
 from clip_unlearn.bench.speed.measure import computing_with, measure
 from clip_unlearn.bench.speed.memory import peaks
 from clip_unlearn.bench.speed.phases import find_phase
-from clip_unlearn.bench.speed.result import Verdict
+from clip_unlearn.bench.speed.result import (
+    Judge,
+    Verdict,
+    lipschitz_to_result,
+    published_to_result,
+)
 from clip_unlearn.bench.speed.scene import Scene, competing
 from clip_unlearn.bench.speed.shapes import Shape
 from clip_unlearn.bench.speed.synthesis import accepted_contest, ascent_contest, live_counts
-from clip_unlearn.bench.speed.targets import TRUSTED
+from clip_unlearn.bench.speed.targets import TRUSTED, missed
 from clip_unlearn.bench.speed.timing import Ratio, Run, Side, Watch, interleaved
 from clip_unlearn.data.tasks import Task
 from clip_unlearn.errors import InputError
@@ -287,6 +292,34 @@ def test_a_result_that_is_not_reached_says_so(scene: Scene, tmp_path: Path) -> N
     assert lipschitz["ratio_median"] is None and not lipschitz["reference_reached"]
     assert lipschitz["over_bare_passes"] > 0
     assert gate["reached"] is (gate["facts"]["left"] <= 0.1 and gate["facts"]["kept"] >= 0.97)
+
+
+@pytest.mark.parametrize("to_result", [published_to_result, lipschitz_to_result])
+def test_a_side_stops_at_the_step_that_comes_to_the_result(
+    scene: Scene, to_result: Callable[..., Run]
+) -> None:
+    settings = lipschitz_of(scene, steps=3)
+    request = scene.request(settings, scene.noise_sets())
+
+    def judge_of(*verdicts: Verdict) -> Judge:
+        given = iter(verdicts)
+        return cast(Judge, lambda _: next(given))
+
+    not_yet, there = Verdict(1.0, left=0.5, kept=1.0), Verdict(1.0, left=0.1, kept=0.97)
+    run = to_result(scene, settings, request, judge_of(not_yet, there))
+    assert run.reached and (run.effort, run.facts["steps"]) == ("2 steps", 2)
+    run = to_result(scene, settings, request, judge_of(*[not_yet] * 3))
+    assert not run.reached and run.effort == "3 steps"
+    assert not any(value.requires_grad for value in scene.model.network.parameters())
+
+
+def test_a_result_that_ours_never_reaches_is_missed_and_what_is_not_measured_is_not() -> None:
+    row: dict[str, Any] = {"phase": "forgetting_to_result", "method": "lipschitz"}
+    row["shape"] = "embedded-vit"
+    row |= {"ratio_median": None, "peak_memory_ratio": None, "over_bare_passes": 1.1}
+    for reached, expected in ((False, ["ratio_median"]), (True, [])):
+        assert [target.figure for _, target in missed([row | {"reached": reached}])] == expected
+    assert missed([row]) == []  # random weights: nothing to reach
 
 
 def test_a_result_without_real_pictures_is_refused(scene: Scene, tmp_path: Path) -> None:

@@ -134,9 +134,9 @@ def _from_checkpoint(name: str | None, path: Path) -> _Parts:
     _require_supported(name)
     found = read_checkpoint(path)
     quick_gelu, doubt = decide_quick_gelu(architecture, path, found.quick_gelu)
-    preprocess, other = {}, None
-    if found.quick_gelu is None:  # what shows that is an archive of OpenAI's
-        preprocess, other = published_preprocess(architecture, path)
+    preprocess, other = published_preprocess(architecture, path)
+    if found.quick_gelu is not None:  # what shows that is an archive of OpenAI's
+        preprocess, other = {}, None
     return _Parts(
         name=architecture,
         root=architecture,

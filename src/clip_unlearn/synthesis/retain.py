@@ -156,8 +156,8 @@ def load_retain_set(
     forgotten = {*forget_classes, *model.provenance.forgotten, *without}
     shipped = shipped_file(model)
     if shipped.is_file():
-        kept = decode_retain_set(shipped.read_bytes()).without(forgotten)
-        return kept.spelt_as(classifier.classnames)
+        every = decode_retain_set(shipped.read_bytes())
+        return every.without(forgotten).spelt_as(classifier.classnames)
     near = nearest_classes(classifier, forget_classes, forgotten)
     if not near:
         size = model.preprocess.size
