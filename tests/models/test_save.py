@@ -33,9 +33,8 @@ def test_open_clip_opens_the_folder_with_the_same_features_bitwise(
     model = tiny_model(tower, quick_gelu=quick_gelu)
     name = f"local-dir:{write(model, tmp_path / 'out')}"
     opened, preprocess = open_clip.create_model_from_pretrained(name)
-    opened.eval().requires_grad_(
-        False
-    )  # an attention chooses its kernel by that, even in `no_grad`
+    opened.eval()
+    opened.requires_grad_(False)  # an attention chooses its kernel by that, even in `no_grad`
     tokens = open_clip.get_tokenizer(name)(PROMPTS)
     assert torch.equal(tokens, model.tokenizer(PROMPTS))
     size = model.preprocess.size

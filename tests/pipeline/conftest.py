@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from open_clip.model import CLIP
 from tests.conftest import ColourFiles
+from torch import Tensor
 
 from clip_unlearn.methods.gate import GateDistillation
 from clip_unlearn.pipeline.forget import forget
@@ -32,6 +34,19 @@ METHOD = GateDistillation(
 
 
 MakeJob = Callable[..., ForgetJob]
+
+
+def count_images(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each call of any model's image encoder is given from now on."""
+    at_once, encode_image = list[int](), CLIP.encode_image
+
+    def counted(network: CLIP, images: Tensor, normalize: bool = False) -> Tensor:
+        at_once.append(len(images))
+        features: Tensor = encode_image(network, images, normalize)
+        return features
+
+    monkeypatch.setattr(CLIP, "encode_image", counted)
+    return at_once
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from open_clip.model import CLIP
 from tests.conftest import ColourFiles
-from torch import Tensor
+from tests.pipeline.conftest import count_images
 
 from clip_unlearn.errors import CheckpointError, InputError, UnknownNameError
 from clip_unlearn.models.folder import RECORD_FILE, WEIGHTS_FILE
@@ -147,21 +146,15 @@ def test_an_audit_after_a_job_keeps_to_its_memory(
     told: list[Estimate] = []
     forget(quick_job("red", output=tmp_path / "free"), on_estimate=told.append)
     bound = told[0].held_bytes + 3 * told[0].image_bytes
-    at_once: list[int] = []
-    audit_models, encode_image = inspect.audit_models, CLIP.encode_image
-
-    def counted(network: CLIP, images: Tensor, normalize: bool = False) -> Tensor:
-        at_once.append(len(images))
-        features: Tensor = encode_image(network, images, normalize)
-        return features
+    at_once, audit_models = list[list[int]](), inspect.audit_models
 
     def watched(*given: Any, **more: Any) -> AuditReport:
-        monkeypatch.setattr(CLIP, "encode_image", counted)
+        at_once.append(count_images(monkeypatch))
         return audit_models(*given, **more)
 
     monkeypatch.setattr(inspect, "audit_models", watched)
     forget(quick_job("red", output=tmp_path / "bound", max_memory=bound, audit=True))
-    assert max(at_once) == 3
+    assert max(at_once[0]) == 3
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,8 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from open_clip.model import CLIP
 from safetensors.torch import load_file
 from tests.conftest import ColourFiles, small_files
-from torch import Tensor
 
 from clip_unlearn.errors import InputError, NonFiniteError, UnknownNameError, UnknownToModelError
 from clip_unlearn.models.edit import Edit
@@ -25,7 +23,7 @@ from clip_unlearn.pipeline.request import EvaluateJob, ForgetJob
 from clip_unlearn.pipeline.result import ForgetResult
 from clip_unlearn.progress import Progress, ignore
 
-from .conftest import SYNTHESIS, MakeJob
+from .conftest import SYNTHESIS, MakeJob, count_images
 
 REQUIRED = {
     "forget_classes",
@@ -219,15 +217,7 @@ def test_less_memory_is_the_same_job_with_fewer_images_at_once(
 def test_memory_to_spare_leaves_batches_as_they_are(
     quick_job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at_once, encode_image = list[int](), CLIP.encode_image
-
-    def counted(network: CLIP, images: Tensor, normalize: bool = False) -> Tensor:
-        at_once.append(len(images))
-        features: Tensor = encode_image(network, images, normalize)
-        return features
-
-    monkeypatch.setattr(CLIP, "encode_image", counted)
-    every = []
+    at_once, every = count_images(monkeypatch), []
     for name, bound in (("free", None), ("ample", 10**12)):
         at_once.clear()
         forget(

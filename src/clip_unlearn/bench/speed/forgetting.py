@@ -49,7 +49,7 @@ def lipschitz_of(scene: Scene, *, steps: int) -> Lipschitz:
 
 def step_contest(scene: Scene) -> Contest:
     """Each step of the published algorithm, and of the champion's own."""
-    steps = scene.shape.num_steps
+    steps, latest = scene.shape.num_steps, Run(0.0, facts={"entries": 1})
 
     def published(steps: int) -> Run:
         settings = lipschitz_of(scene, steps=steps)
@@ -78,17 +78,17 @@ def step_contest(scene: Scene) -> Contest:
         return Run(watch.seconds, steps * len(scene.forget_classes))
 
     def gate(settings: GateDistillation) -> Run:
-        run = fitted(scene, settings, scene.request(settings, scene.noise_sets()))
-        latest["rounds"], latest["steps"] = int(run.facts["entries"]), run.amount
-        return run
+        nonlocal latest
+        latest = fitted(scene, settings, scene.request(settings, scene.noise_sets()))
+        return latest
 
     def gate_bare(settings: GateDistillation) -> Run:
         passes = passes_of(scene, settings, scene.request(settings, scene.noise_sets()))
         watch = Watch()
-        passes.run(int(latest["rounds"]))
-        return Run(watch.seconds, latest["steps"])
+        passes.run(latest.facts["entries"])
+        return Run(watch.seconds, latest.amount)
 
-    latest, whole = {"rounds": 1.0, "steps": 1.0}, scene.shape.gate
+    whole = scene.shape.gate
     short = replace(whole, steps=1, answer_steps=1, rounds=1, text_steps=1)
     return Contest(
         FORGETTING_STEP,

@@ -132,12 +132,13 @@ def _job(scene: Scene, synthesizer: Ascent, settings: Forgetting, latest: _Lates
 def _bare_job(scene: Scene, synthesizer: Ascent, settings: Forgetting, latest: _Latest) -> Run:
     assert latest.forget_set is not None  # the side itself takes its turn first
     own = scene.classifier
-    prompts = class_prompts(scene.model, own.classnames, own.templates)
+    # the text side of gate distillation encodes them among its own
+    names = () if isinstance(settings, GateDistillation) else own.classnames
+    prompts = class_prompts(scene.model, names, own.templates)
     passes = passes_of(scene, settings, scene.request(settings, [latest.forget_set]))
     ascent = bare_ascent(scene, synthesizer, latest.live, 1)
     watch = Watch()
-    if not isinstance(settings, GateDistillation):  # whose text side encodes them among its own
-        text_passes(scene.model, prompts)
+    text_passes(scene.model, prompts)
     passes.run(latest.entries)
     seconds = ascent.seconds + watch.seconds
     return Run(seconds, facts={"synthesis_seconds": ascent.seconds})
