@@ -6,14 +6,15 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.audit.conftest import CONTROLS, NAMES, SPLITS, MakeContext, faked
+from tests.audit.conftest import CONTROLS, NAMES, PICTURES, SPLITS, TASK, MakeContext, faked
 from torch import Tensor
 from torch.nn import functional as F
 
+from clip_unlearn.audit import album, residual
 from clip_unlearn.audit.asking import name_row, rank_among, recognised
 from clip_unlearn.audit.base import Attack, AttackRow
 from clip_unlearn.audit.collateral import Collateral
-from clip_unlearn.audit.context import AuditContext, Subject, index
+from clip_unlearn.audit.context import AuditContext, index
 from clip_unlearn.audit.inversion import Inversion
 from clip_unlearn.audit.membership import Membership
 from clip_unlearn.audit.memory import Memory
@@ -27,6 +28,7 @@ from clip_unlearn.audit.retrieval import Retrieval
 from clip_unlearn.audit.rules import WORDS_SPREAD
 from clip_unlearn.audit.soft_prompt import Slot, SoftPrompt
 from clip_unlearn.models.clip import ClipModel, text_features
+from clip_unlearn.templates import TemplateByClass
 
 
 def with_features(context: AuditContext, **moved: Tensor) -> AuditContext:
@@ -230,8 +232,8 @@ def test_plurals_follow_the_spelling(name: str, expected: str) -> None:
 
 
 def test_a_hypernym_is_the_head_of_the_name_or_the_group() -> None:
-    assert hypernym(Subject("soccer ball", "activities", (), "forgotten", "soccer ball")) == "ball"
-    assert hypernym(Subject("rocket", "travel", (), "forgotten", "rocket")) == "travel"
+    assert hypernym("soccer ball", "activities") == "ball"
+    assert hypernym("rocket", "travel") == "travel"
 
 
 def test_inversion_is_judged_by_real_pictures_of_the_class(make_context: MakeContext) -> None:
@@ -279,3 +281,53 @@ def test_with_an_oracle_pictures_that_start_as_the_class_count(
     assert rows["first images"].trusted
     assert rows["first images"].p_value is not None
     assert rows["first images"].trained_on == 0  # they were made just now
+
+
+def test_the_damage_to_four_other_classes_is_judged_by_their_pictures(
+    make_context: MakeContext,
+) -> None:
+    context = make_context()
+    names = {name for name in context.task.all_classnames if name != "red"}
+    few = replace(context, left_out=frozenset({"red", *sorted(names)[4:]}))
+    (row,) = Collateral().run(few)
+    assert len(names) > 4
+    assert row.trusted
+    assert row.pictures == 4 * PICTURES
+
+
+def test_an_adversary_moves_each_picture_by_itself(
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = make_context()
+    attack, (red,) = Residual(), context.forgotten
+    whole = attack._adversarial(context.unlearned, context, red)
+    monkeypatch.setattr(residual, "AT_ONCE", 3)
+    assert attack._adversarial(context.unlearned, context, red) == whole
+
+
+def test_an_album_is_the_same_however_many_pictures_are_read_at_once(
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = make_context()
+    monkeypatch.setattr(album, "PICTURES_AT_ONCE", 7)
+    parts = make_context()
+    assert parts.album.keys == whole.album.keys
+    assert torch.allclose(parts.unlearned.features, whole.unlearned.features, atol=1e-6)
+
+
+def test_other_words_stand_in_the_classs_own_template(
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = TemplateByClass("a photo of a {}.", {"red": "{}, a colour."}, {"red": "scarlet"})
+    context = make_context(task=replace(TASK, templates=(template,)))
+    asked: list[str] = []
+
+    def noted(model: ClipModel, prompts: list[str]) -> Tensor:
+        asked.extend(prompts)
+        return text_features(model, prompts)
+
+    monkeypatch.setattr("clip_unlearn.audit.paraphrase.text_features", noted)
+    Paraphrase().run(context)
+    assert "scarlets, a colour." in asked
+    assert "SCARLET, a colour." in asked
+    assert not any("reds" in prompt or "RED" in prompt for prompt in asked)

@@ -204,3 +204,33 @@ def test_of_one_class_that_was_never_seen_nothing_is_said(
     assert "fewer than two classes" in row.doubt
     (row,) = compare(context, Swap(), "by hand", ask, zero_line="names")
     assert row.trusted  # names that mean nothing stand in
+
+
+def test_classes_chosen_for_not_being_named_count_as_wider_where_a_name_is_asked_for(
+    make_context: MakeContext,
+) -> None:
+    context = make_context()
+    chosen = tuple(replace(subject, kind="unnamed") for subject in context.controls)
+    stand_ins = replace(context, controls=chosen)
+    some = right(context, original=KNOWN, unlearned={"red": 4})
+    (seen,) = compare(context, Swap(), "by hand", some, zero_line="names")
+    (by_name,) = compare(stand_ins, Swap(), "by hand", some, zero_line="names")
+    (otherwise,) = compare(stand_ins, Swap(), "by hand", some)
+    assert seen.p_value is not None
+    assert by_name.p_value is not None
+    assert seen.p_value < 0.01 < by_name.p_value
+    assert otherwise.p_value == seen.p_value
+
+
+def test_what_could_not_be_asked_is_not_called_a_want_of_pictures(
+    make_context: MakeContext,
+) -> None:
+    context = make_context()
+    nothing = right(context, original=KNOWN, unlearned=KNOWN)
+
+    def silent(suspect: Suspect, subjects: Sequence[Subject]) -> Outcomes:
+        return {name: {} for name in nothing(suspect, subjects)}
+
+    (row,) = compare(context, Swap(), "by hand", silent)
+    assert not row.trusted
+    assert "nothing to ask with" in row.doubt

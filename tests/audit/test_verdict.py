@@ -188,3 +188,13 @@ def test_between_models_trained_apart_every_class_needs_evidence() -> None:
     more = [replace(r, forget_class="blue") for r in rows]
     assert overall(judge([*rows, *more]), ["red", "blue"])[0] == "PASS"
     assert overall(judge([*rows, *more[:-1]]), ["red", "blue"])[0] == "CANNOT TELL"
+
+
+def test_zero_shot_accuracy_hides_no_strong_attack_either_that_did_not_pass() -> None:
+    plain = replace(PLAIN, power_at=lambda level: 0.97)
+    open_one = replace(row("relearn", 0.02, power=0.95), excess=Interval(0.09, 0.79))
+    others = [APART, WEAK[2], *(row(f"own {n}", 0.9) for n in range(9))]
+    assert overall(judge([plain, *others]), ["red"])[0] == "PASS"
+    rows = judge([plain, open_one, *others])
+    assert [r.verdict for r in rows[:2]] == ["PASS", "CANNOT TELL"]
+    assert overall(rows, ["red"])[0] == "CANNOT TELL"

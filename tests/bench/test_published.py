@@ -10,7 +10,6 @@ from tests.bench.conftest import Trained, here, recipe
 from tests.conftest import COLOURS
 from tests.data.published import made_up
 
-from clip_unlearn.bench.attempts import lives_in
 from clip_unlearn.bench.lists import listed_classes
 from clip_unlearn.bench.quality import Outcome, Protocol, run_quality
 from clip_unlearn.bench.stage import Stage, setting_of
@@ -19,6 +18,7 @@ from clip_unlearn.data.emoji import load_emoji
 from clip_unlearn.data.published.source import read_published
 from clip_unlearn.errors import UnknownNameError
 from clip_unlearn.pipeline.request import Job
+from clip_unlearn.pipeline.shared_space import lives_in
 
 BYTES = {
     name: (round(255 * red), round(255 * green), round(255 * blue))
@@ -109,7 +109,7 @@ def test_the_original_is_found_to_live_in_its_own_space(
 ) -> None:
     asked = Job(("red",), model=job.model, images=job.images, device="cpu")
     stage = Stage.of(asked, tmp_path, "key")
-    assert lives_in(stage, trained_model("resnet"))
+    assert lives_in(trained_model("resnet"), stage.data, stage.original.classifier)
     vectors = stage.original.classifier.class_embeddings
     names = stage.original.classifier.classnames
     assert len(names) == 7 and len(np.unique(vectors.numpy().round(4), axis=0)) == 7

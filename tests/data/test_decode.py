@@ -9,9 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from clip_unlearn.data.decode import UnreadableError, read_rgb
+from clip_unlearn.data.decode import UnreadableError, decode, decoding
 
 RED = (255, 0, 0)
+
+
+def read_rgb(path: Path) -> Image.Image:
+    with decoding():
+        return decode(path)
 
 
 def saved(path: Path, image: Image.Image, **options: object) -> Path:
@@ -90,6 +95,12 @@ def test_a_picture_that_was_taken_sideways_is_turned_upright(tmp_path: Path) -> 
     assert upright.shape == (40, 20, 3)
     assert upright[:15].max() < 30
     assert upright[25:].min() > 225
+
+
+def test_broken_metadata_does_not_cost_the_picture(tmp_path: Path) -> None:
+    image = Image.new("RGB", (8, 8), RED)
+    path = saved(tmp_path / "a.jpg", image, exif=b"Exif\0\0no TIFF header", dpi=(72, 72))
+    assert pixels(path).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])

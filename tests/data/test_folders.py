@@ -91,6 +91,21 @@ def test_unreadable_files_are_left_out_and_named_once_with_the_reason(folder: Pa
     assert "empty file" in named[2]
 
 
+def test_more_pictures_than_memory_is_meant_for_stay_in_their_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "tiger" / "page.jpg").write_text("<html>")
+    source = ImageFolder(folder)
+    kept = source.pictures(["lion", "tiger"], BOTH, size=16)
+    monkeypatch.setattr("clip_unlearn.data.folders.MOST_BYTES", 12 * 3 * 16**2)
+    left = source.pictures(["lion", "tiger"], BOTH, size=16)
+    assert (left.keys, left.unreadable) == (kept.keys, kept.unreadable)
+    assert left.labels.tolist() == kept.labels.tolist()
+    assert left.images.nbytes == 0 < kept.images.nbytes
+    assert (np.asarray(left.images) == kept.images).all()
+    assert (np.asarray(left.images[[4, 0]]) == kept.images[[4, 0]]).all()
+
+
 def test_converted_kinds_are_used(folder: Path) -> None:
     for number, mode in enumerate(["CMYK", "L", "I;16", "RGBA", "P", "1"]):
         suffix = "tiff" if mode == "CMYK" else "png"

@@ -18,6 +18,7 @@ from clip_unlearn.models.stages import cut_image_encoder, cut_text_encoder
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, accuracy, build_classifier
 from clip_unlearn.progress import Progress
 from clip_unlearn.synthesis.sets import ForgetSet, RetainSet
+from clip_unlearn.templates import EVALUATION_TEMPLATE, TemplateByClass
 
 NAMES = ("red", "green", "blue", "yellow", "black", "white")
 QUICK = GateDistillation(
@@ -382,6 +383,20 @@ def test_every_name_is_asked_in_every_template_the_forgotten_ones_first(
     assert len(asked.tokens) == len(TEMPLATES) * len(NAMES)
     wanted = model.tokenizer([t.format(n) for t in TEMPLATES for n in ("blue", "red")])
     assert torch.equal(asked.tokens[asked.own], wanted)
+
+
+def test_the_tasks_own_templates_come_first_and_no_prompt_says_what_tells_namesakes_apart(
+    trained_model: Trained,
+) -> None:
+    model = trained_model("resnet")
+    template = TemplateByClass(EVALUATION_TEMPLATE, {"red": "{}, a colour."}, {"red": "scarlet"})
+    for templates, name, first in (
+        ((template,), "scarlet", ["scarlet, a colour."]),
+        (("art of {}",), "red", ["art of red", "a photo of a red."]),
+    ):
+        asked = Prompts.of(model, build_classifier(model, NAMES, templates), ["red"])
+        wanted = [*first, *(t.format(name) for t in TEMPLATES[1:])]
+        assert torch.equal(asked.tokens[asked.own], model.tokenizer(wanted))
 
 
 def test_of_very_many_names_the_nearest_alone_are_asked_in_every_template(

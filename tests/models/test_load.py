@@ -21,7 +21,7 @@ from clip_unlearn.models.clip import (
     weights_sha256,
 )
 from clip_unlearn.models.embedded import WEIGHTS
-from clip_unlearn.models.load import load_model
+from clip_unlearn.models.load import load_model, record_of
 from clip_unlearn.models.save import save_model
 
 Names = Callable[[str], str]
@@ -72,6 +72,18 @@ def load_with_gelu(model: ClipModel) -> CLIP:
     network: CLIP = build_network({**model.config, "quick_gelu": False}).eval()
     network.load_state_dict(model.network.state_dict())
     return network
+
+
+def test_an_archive_with_another_activation_is_not_taken_for_openais(
+    tmp_path: Path, architecture: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, path = architecture("vit"), tmp_path / "mine.pt"
+    tags = {"mine": {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, name, tags)
+    traced_archive(randomised(build_network(tiny_config("vit"))), path, marks=False)
+    model = load_model(name, checkpoint=path)
+    assert model.config["quick_gelu"] is False
+    assert model.preprocess.mean == (0.5, 0.5, 0.5)
 
 
 @torch.no_grad()
@@ -140,6 +152,8 @@ def test_hub_model_is_read_from_what_open_clip_fetched(
     assert model.provenance.name == "hf-hub:someone/tiny"
     assert model.provenance.forgotten == ("tiger",)
     assert weights_sha256(model.network) == weights_sha256(original.network)
+    assert record_of("hf-hub:someone/tiny")["forgotten"] == ["tiger"]
+    assert record_of(str(tmp_path)) == {}
     (snapshot / "clip_unlearn.json").unlink()
     without = load_model("hf-hub:someone/tiny")
     assert without.provenance.root == "hf-hub:someone/tiny"

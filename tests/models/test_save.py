@@ -119,6 +119,40 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path, value: float)
     assert not (tmp_path / "out").exists()
 
 
+def test_how_other_programs_resize_pictures_is_no_part_of_an_edit(tmp_path: Path) -> None:
+    given = {"resize_mode": "squash", "interpolation": "bilinear", "mean": None}
+    model = dataclasses.replace(tiny_model("vit"), preprocess_config=given)
+    saved = load_model(str(write(model, tmp_path / "out")))
+    assert "'squash'" in saved.warnings[0]
+    assert saved.preprocess_config["interpolation"] == "bilinear"
+    assert saved.preprocess.mean == model.preprocess.mean
+    write(saved, tmp_path / "again")
+    first, second = (tmp_path / name / "open_clip_config.json" for name in ("out", "again"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_full_device_is_not_taken_for_a_broken_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, create, asked = tiny_model("vit"), open_clip.create_model, list[str]()
+    folder = write(model, tmp_path / "out")
+
+    def full(*args: object, device: torch.device, **more: object) -> object:
+        asked.append(device.type)
+        if device.type != "cpu":
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        return create(*args, device=device, **more)
+
+    monkeypatch.setattr(open_clip, "create_model", full)
+    where = property(lambda each: torch.device("cuda" if each is model else "cpu"))
+    monkeypatch.setattr(ClipModel, "device", where)
+    verify_saved(folder, model)
+    assert asked == ["cuda", "cpu"]
+    model.network.logit_scale.data += 1
+    with pytest.raises(CheckpointError, match="logit_scale"):
+        verify_saved(folder, model)
+
+
 def test_verification_finds_one_changed_number(tmp_path: Path) -> None:
     model = tiny_model("vit")
     folder = write(model, tmp_path / "out")

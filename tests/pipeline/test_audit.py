@@ -11,12 +11,13 @@ from tests.conftest import ColourFiles
 from tests.pipeline.conftest import count_images
 
 from clip_unlearn.errors import CheckpointError, InputError, UnknownNameError
-from clip_unlearn.models.folder import RECORD_FILE, WEIGHTS_FILE
+from clip_unlearn.models.folder import CONFIG_FILE, RECORD_FILE, WEIGHTS_FILE
 from clip_unlearn.pipeline import inspect
 from clip_unlearn.pipeline.audit import AuditJob, audit, recorded_classes
 from clip_unlearn.pipeline.audit_report import AuditReport
 from clip_unlearn.pipeline.estimate import Estimate
 from clip_unlearn.pipeline.forget import forget
+from clip_unlearn.pipeline.output import EVIDENCE, RESULT_FILE
 from clip_unlearn.pipeline.request import ForgetJob
 from clip_unlearn.pipeline.result import ForgetResult
 
@@ -181,7 +182,7 @@ def test_an_audit_that_fails_does_not_cost_the_edit(
     assert (tmp_path / "no-red" / WEIGHTS_FILE).is_file()
 
 
-def test_a_bug_in_an_audit_is_not_hidden(
+def test_a_bug_in_an_audit_is_not_hidden_and_does_not_cost_the_edit(
     quick_job: Callable[..., ForgetJob], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: Any, **__: Any) -> AuditReport:
@@ -190,6 +191,9 @@ def test_a_bug_in_an_audit_is_not_hidden(
     monkeypatch.setattr(inspect, "audit_models", failing)
     with pytest.raises(RuntimeError, match="a bug"):
         forget(quick_job("red", output=tmp_path / "no-red", audit=True))
+    document = json.loads((tmp_path / "no-red" / EVIDENCE / RESULT_FILE).read_text())
+    assert document["audit"] is None  # and the edit is not lost
+    assert any("There is no audit. a bug" in line for line in document["warnings"])
 
 
 def test_an_audit_replaces_none_of_what_it_reads(
@@ -200,6 +204,33 @@ def test_an_audit_replaces_none_of_what_it_reads(
         with pytest.raises(InputError, match="would be lost"):
             audit(job_for(colour_files, model, output=output, overwrite=True))
     assert (model / WEIGHTS_FILE).is_file()
+
+
+def test_an_original_that_the_model_was_not_made_from_is_refused(
+    colour_files: ColourFiles, done: ForgetResult, oracle_folder: Path
+) -> None:
+    with pytest.raises(InputError, match=r"was made from .*Give the model that it was made from"):
+        audit(job_for(colour_files, done.output, model=str(oracle_folder)))
+
+
+def test_a_file_of_the_original_is_read_as_the_model_that_was_made_from_it(
+    colour_files: ColourFiles, done: ForgetResult, tmp_path: Path
+) -> None:
+    weights = str(colour_files.model / WEIGHTS_FILE)
+    report = audit(job_for(colour_files, done.output, model=weights))
+    same = audit(job_for(colour_files, done.output))
+    assert [row.figures for row in report.rows] == [row.figures for row in same.rows]
+
+
+def test_what_is_not_certain_of_any_of_the_models_is_said(
+    colour_files: ColourFiles, done: ForgetResult, tmp_path: Path
+) -> None:
+    squashed = Path(shutil.copytree(done.output, tmp_path / "squashed"))
+    config = json.loads((squashed / CONFIG_FILE).read_text())
+    config["preprocess_cfg"]["resize_mode"] = "squash"
+    (squashed / CONFIG_FILE).write_text(json.dumps(config))
+    report = audit(job_for(colour_files, squashed))
+    assert any("'squash'" in line for line in report.warnings)
 
 
 def test_what_the_original_had_forgotten_itself_is_not_asked_about(

@@ -24,7 +24,12 @@ from clip_unlearn.synthesis.pyramid import AscentSettings
 from clip_unlearn.synthesis.realistic import Realistic
 from clip_unlearn.synthesis.turning import TURNING
 
-COUNTS: dict[str, Any] = {"num_forget": 1, "num_classes": 6, "num_pictures": 0}
+COUNTS: dict[str, Any] = {
+    "num_forget": 1,
+    "num_classes": 6,
+    "num_pictures": 0,
+    "held_bytes": 0,
+}
 
 
 def test_the_cost_of_a_synthesis_is_images_times_steps() -> None:
@@ -149,3 +154,16 @@ def test_pictures_that_the_gate_learns_from_take_memory(
     many = estimate(model, GateDistillation(forget_views=12), synthesis, **COUNTS)
     assert many.held_bytes > few.held_bytes
     assert many.image_bytes == few.image_bytes
+
+
+def test_pictures_that_stay_in_their_files_take_no_memory(
+    trained_model: Callable[[str], ClipModel],
+) -> None:
+    model, synthesis = trained_model("vit"), Realistic()
+    held = {
+        count: estimate(model, Lipschitz(), synthesis, **{**COUNTS, "held_bytes": count})
+        for count in (0, 1000)
+    }
+    many = estimate(model, Lipschitz(), synthesis, **{**COUNTS, "num_pictures": 10**6})
+    assert held[1000].held_bytes - held[0].held_bytes == 1000
+    assert many.held_bytes == held[0].held_bytes

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.conftest import ColourFiles
 
 from clip_unlearn.errors import InputError
 from clip_unlearn.models.clip import ClipModel
+from clip_unlearn.models.folder import RECORD_FILE, WEIGHTS_FILE
 from clip_unlearn.models.save import save_model
 from clip_unlearn.pipeline.evaluate import evaluate
 from clip_unlearn.pipeline.request import EvaluateJob
@@ -70,9 +72,28 @@ def test_the_swap_needs_the_original(
     assert without.evaluation.image_side_accuracy is None
     assert without.evaluation.neighbour_accuracy is None  # by a text that was moved
     assert without.evaluation.neighbours == ()
-    assert without.warnings[-1].startswith("image_side_accuracy and neighbour_accuracy need the")
+    assert without.evaluation.robust_forget is None
+    assert without.warnings[-1].startswith("image_side_accuracy, neighbour_accuracy, robust_forget")
     with_it = measured(done.output, "red", original=colour_files.model)
     assert with_it.evaluation.image_side_accuracy == done.after.image_side_accuracy is not None
+
+
+def test_an_edit_of_others_needs_its_original_too_which_may_be_a_file(
+    measured: Callable[..., EvaluateResult],
+    done: ForgetResult,
+    colour_files: ColourFiles,
+    tmp_path: Path,
+) -> None:
+    theirs = Path(shutil.copytree(done.output, tmp_path / "theirs"))
+    (theirs / RECORD_FILE).unlink()
+    without = measured(theirs, "red")
+    assert without.evaluation.image_side_accuracy is without.evaluation.robust_forget is None
+    assert without.evaluation.neighbours == ()
+    assert "give --original" in without.warnings[-1]
+    weights = colour_files.model / WEIGHTS_FILE
+    found = measured(theirs, "red", original=weights).evaluation
+    assert found.image_side_accuracy == done.after.image_side_accuracy
+    assert found.robust_forget == done.after.robust_forget is not None
 
 
 def test_a_model_in_which_nothing_was_forgotten_is_its_own_original(

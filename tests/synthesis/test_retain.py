@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tests.conftest import COLOURS, draw_colours
 
 from clip_unlearn.models.clip import ClipModel, image_features, weights_sha256
+from clip_unlearn.models.preprocess import Preprocess
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, build_classifier
 from clip_unlearn.progress import Progress
 from clip_unlearn.synthesis import retain
@@ -199,6 +201,36 @@ def test_other_templates_are_other_pictures(
     (path,) = filled_cache.iterdir()
     load_retain_set(model, build_classifier(model, NAMES, ("a drawing of {}",)), ["red"])
     assert set(filled_cache.iterdir()) > {path}
+
+
+def test_names_in_another_case_are_the_classes_that_have_pictures(
+    filled_cache: Path, model: ClipModel
+) -> None:
+    before = set(filled_cache.iterdir())
+    spelt = tuple(name.upper() for name in NAMES)
+    found = load_retain_set(model, build_classifier(model, spelt), ["RED"])
+    assert set(found.classnames) == set(spelt) - {"RED"}
+    assert len(found.images) == len(found.labels) == 2 * len(found.classnames)
+    assert set(filled_cache.iterdir()) == before
+
+
+def test_of_no_class_there_are_no_pictures(pictures: RetainSet) -> None:
+    none = pictures.of_classes(["no such class"])
+    assert (len(none.images), none.labels.dtype, none.classnames) == (0, torch.long, ())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": {"quick_gelu": True}},
+        {"preprocess": Preprocess(32, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))},
+    ],
+)
+def test_the_same_weights_with_another_activation_or_other_pixels_make_their_own(
+    change: dict[str, Any], filled_cache: Path, model: ClipModel, classifier: ZeroShotClassifier
+) -> None:
+    kept = classifier.subset(["green"])
+    assert retain._cache_stems(replace(model, **change), kept) != retain._cache_stems(model, kept)
 
 
 def test_of_classes_that_are_not_wanted_no_pictures_are_made(

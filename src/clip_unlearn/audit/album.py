@@ -19,6 +19,7 @@ from clip_unlearn.progress import OnProgress, Progress
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 CLASSES_AT_ONCE = 64
+PICTURES_AT_ONCE = 512  # a data set may have a thousand of a class
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,11 @@ def read_album(
             unreadable |= dict.fromkeys(pictures.unreadable)
             if len(pictures) == 0:
                 continue
-            images = preprocess.pixels(pictures.images)
-            for name, model in models.items():
-                parts[name].append(encode_with_stages(model, images))
+            for start in range(0, len(pictures), PICTURES_AT_ONCE):
+                part = pictures.images[start : start + PICTURES_AT_ONCE]
+                images = preprocess.pixels(part)
+                for name, model in models.items():
+                    parts[name].append(encode_with_stages(model, images))
             for row, label in enumerate(pictures.labels.tolist(), len(keys)):
                 rows.setdefault(names[label], []).append(row)
             keys += pictures.keys

@@ -54,9 +54,9 @@ def recognised(
 
 def as_outcomes(context: AuditContext, rows: Sequence[int], values: Tensor) -> dict[str, float]:
     """Values `(B,)` by the key of their picture."""
-    return dict(zip(context.keys(rows), values.double().tolist(), strict=True))
+    return dict(zip(context.keys(rows), values.cpu().double().tolist(), strict=True))
 
 
 def rank_among(own: Tensor, others: Tensor) -> Tensor:
     """Share of the others `(B, K)` that score higher than one's own `(B, 1)`, in [0, 1]."""
-    return torch.gt(others, own).double().mean(1)
+    return torch.gt(others, own).cpu().double().mean(1)

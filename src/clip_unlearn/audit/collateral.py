@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from clip_unlearn.audit.base import AttackRow, attacks
@@ -37,6 +37,7 @@ class Collateral:
         if not wrong["original"]:
             return []
         lost = [wrong["unlearned"][name] - own for name, own in wrong["original"].items()]
+        classes = wrong["original"]
         row = make_row(
             context,
             self,
@@ -47,9 +48,10 @@ class Collateral:
             rule=f"Fails if more than {POINTS} of the other classes' pictures were lost, by more "
             "than chance over all attacks (Student's t over classes); passes if the whole "
             f"interval is within {POINTS}.",
+            pictures=sum(len(context.album.rows[name]) for name in classes),
             details={"most_damaged": self._most_damaged(context, wrong)},
         )
-        return [replace(row, pictures=sum(len(context.album.rows[n]) for n in wrong["original"]))]
+        return [row]
 
     def _most_damaged(
         self, context: AuditContext, wrong: Mapping[str, Mapping[str, float]]

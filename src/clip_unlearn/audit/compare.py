@@ -51,7 +51,8 @@ def compare(
         ask: the attack itself: of each subject, the outcome of each picture. It is asked of
             subjects that have pictures alone.
         zero_line: what stands for "never seen": `controls`, classes that no model has seen;
-            `names`, the same, and names that mean nothing where they are few; `none`.
+            `names`, for what asks by name: the same, and names that mean nothing where they are
+            few; `none`.
         with_oracle: whether the attack has a meaning for a model trained on its own.
         finds: whether it finds in the original what it looks for; else it has no power to state.
         pooled: one row for all forgotten classes together.
@@ -65,7 +66,9 @@ def compare(
     controls = context.controls if len(context.controls) > 1 else ()  # of one nothing can be said
     named = controls if len(controls) >= MIN_CONTROLS or not context.invented else context.invented
     zeros = {"controls": controls, "names": named, "none": ()}[zero_line]
-    if zeros and zeros[0].kind == "invented":
+    # classes chosen because no model names them don't show how much such classes differ in that
+    alike = zeros[0].kind if zeros and zero_line == "names" else "control"
+    if alike in ("invented", "unnamed"):
         spread = max(spread, NAMES_SPREAD)
     forgotten = tuple(subject for subject in context.forgotten if subject.rows)
 
@@ -88,7 +91,7 @@ def compare(
     rows = []
     for subjects in groups:
         first = next((s.name for s in subjects if s.rows), subjects[0].name)
-        stand_ins = [z for z in zeros if z.kind == "control" or z.stands_for == first]
+        stand_ins = [z for z in zeros if z.kind != "invented" or z.stands_for == first]
         figures = {
             "original": figure_of(original, subjects, pooled=pooled),
             "unlearned": figure_of(unlearned, subjects, pooled=pooled),
@@ -113,7 +116,7 @@ def compare(
             {name: own for name, own in figures.items() if own is not None},
             tests,
             rule=_rule(versus[0] is not None, with_gains=bool(bare)),
-            doubt=doubt or _few(sum(len(s.rows) for s in subjects)),
+            doubt=doubt or _few(sum(len(s.rows) for s in subjects), "pictures of the class"),
             details=details,
         )
         seen = sum(_trained_on(context, s, unlearned) for s in subjects)
@@ -138,7 +141,7 @@ def _asked(
 ) -> _Asked:
     if not forgotten:
         return _NONE_ASKED
-    if all(zero.kind == "control" for zero in zeros):
+    if all(zero.kind != "invented" for zero in zeros):
         every = ask(suspect, (*forgotten, *zeros))
         return every, {subject.name: every for subject in forgotten}
     # each class's pictures are asked for the same invented names
@@ -229,6 +232,7 @@ def make_row(
     tests: Sequence[Comparison | None],
     *,
     rule: str,
+    pictures: int | None = None,
     doubt: str = "",
     details: Mapping[str, Any] = _NOTHING,
 ) -> AttackRow:
@@ -242,13 +246,15 @@ def make_row(
         figures: by name, see `AttackRow`.
         tests: one or more, any of which may fail; the one that comes nearest to it is reported.
         rule: in words.
+        pictures: how many it is of, where that is not how many answers the figure has.
         doubt: a reason of the attack's own not to trust it.
         details: more to report.
     """
     resampling = context.numpy_generator()
     known = [test for test in tests if test is not None]
     measured = bool(known) and len(known) == len(tests)
-    pictures = figures["unlearned"].count if "unlearned" in figures else 0
+    if pictures is None:
+        pictures = figures["unlearned"].count if "unlearned" in figures else 0
     doubt = doubt or _doubt(context, pictures, measured=measured)
     row = AttackRow(
         attack=attack.name,
@@ -289,14 +295,16 @@ def _doubt(context: AuditContext, pictures: int, *, measured: bool) -> str:
     """Why a row can't be trusted; empty where it can."""
     if context.doubts:
         return context.doubts[0]
-    if few := _few(pictures):
+    if pictures == 0:
+        return "It could not be asked: there is nothing to ask with for this class."
+    if few := _few(pictures, "answers about the class"):
         return few
     if not measured:
         return "There is nothing to compare with: fewer than two classes that were never seen."
     return ""
 
 
-def _few(pictures: int) -> str:
-    if pictures >= MIN_PICTURES:
+def _few(count: int, what: str) -> str:
+    if count >= MIN_PICTURES:
         return ""
-    return f"{pictures} pictures of the class are too few; give {MIN_PICTURES} or more."
+    return f"{count} {what} are too few; {MIN_PICTURES} or more are needed: give more pictures."

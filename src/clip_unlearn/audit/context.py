@@ -17,7 +17,7 @@ from clip_unlearn.evaluation.prototypes import Rows
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
 
-Kind = Literal["forgotten", "control", "invented"]
+Kind = Literal["forgotten", "control", "unnamed", "invented"]
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,9 @@ class Subject:
         name: of the class.
         group: of the task, whose classes it competes with.
         rows: its pictures.
-        kind: `forgotten`; `control`, a class that no model has seen; or `invented`, a name that
-            means nothing, asked of the forgotten class's pictures.
+        kind: `forgotten`; `control`, a class that no model has seen; `unnamed`, a class of the task
+            that the original can't name, which stands in for one; or `invented`, a name that means
+            nothing, asked of the forgotten class's pictures.
         stands_for: the class whose pictures they are.
     """
 

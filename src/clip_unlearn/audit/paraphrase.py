@@ -15,6 +15,7 @@ from clip_unlearn.audit.context import AuditContext, Subject, Suspect
 from clip_unlearn.audit.rules import WORDS_SPREAD
 from clip_unlearn.audit.statistics import Outcomes
 from clip_unlearn.models.clip import text_features
+from clip_unlearn.templates import said, template_of
 
 # words for a class; every one of them stands for it
 Phrases = Callable[[Subject], Sequence[str]]
@@ -43,9 +44,13 @@ class Paraphrase:
     def run(self, context: AuditContext) -> list[AttackRow]:
         """Rows by the kind of paraphrase."""
         own = context.task.templates
-        rows = self._row(context, "templates", lambda s: [s.name], self.templates)
-        rows += self._row(context, "plural", lambda s: [plural(s.name)], own)
-        rows += self._row(context, "upper case", lambda s: [s.name.upper()], own)
+
+        def name(subject: Subject) -> str:
+            return said(subject.name, own)
+
+        rows = self._row(context, "templates", lambda s: [name(s)], self.templates)
+        rows += self._row(context, "plural", lambda s: [plural(name(s))], own)
+        rows += self._row(context, "upper case", lambda s: [name(s).upper()], own)
         rows += self._row(
             context, "synonyms", lambda s: context.words.get(s.name, ()), own, spread=WORDS_SPREAD
         )
@@ -54,7 +59,12 @@ class Paraphrase:
             "" if context.oracle else "What a hypernym may find can't be told without an oracle."
         )
         return rows + self._row(
-            context, "hypernym", lambda s: [hypernym(s)], own, spread=WORDS_SPREAD, doubt=doubt
+            context,
+            "hypernym",
+            lambda s: [hypernym(name(s), s.group)],
+            own,
+            spread=WORDS_SPREAD,
+            doubt=doubt,
         )
 
     def _row(
@@ -68,7 +78,8 @@ class Paraphrase:
         doubt: str = "",
     ) -> list[AttackRow]:
         def found(suspect: Suspect, subject: Subject) -> dict[str, float]:
-            prompts = [t.format(words) for words in phrases(subject) for t in templates]
+            asked = [template_of(template, subject.name) for template in templates]
+            prompts = [t.format(words) for words in phrases(subject) for t in asked]
             if not prompts:
                 return {}
             own = F.normalize(text_features(suspect.model, prompts), dim=-1)
@@ -99,7 +110,7 @@ def plural(name: str) -> str:
     return f"{name}s"
 
 
-def hypernym(subject: Subject) -> str:
+def hypernym(name: str, group: str) -> str:
     """What a class is a kind of: the last word of its name, or its group where there is but one."""
-    *modifiers, head = subject.name.split()
-    return head if modifiers else subject.group
+    *modifiers, head = name.split()
+    return head if modifiers else group

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 
 from clip_unlearn.audit.album import Album, Encoded, read_album, with_pixels
-from clip_unlearn.audit.context import AuditContext, Subject, Suspect, index
+from clip_unlearn.audit.context import AuditContext, Kind, Subject, Suspect, index
 from clip_unlearn.audit.memory import Memory
 from clip_unlearn.audit.rules import MIN_PICTURES, MOST_CONTROLS
 from clip_unlearn.data.pictures import PictureSource
@@ -94,7 +94,8 @@ def build_context(
         group: {name: album.supports(name) for name in own if album.supports(name)}
         for group, own in members.items()
     }
-    stand_ins = [_subject(name, group, album, "control") for name, group in found.items()]
+    kind: Kind = "control" if controls else "unnamed"
+    stand_ins = [_subject(name, group, album, kind) for name, group in found.items()]
     kept = {row for s in (*forgotten, *stand_ins) for row in s.rows}
     kept |= {row for own in supports.values() for rows in own.values() for row in rows}
     own_doubts = [doubt for name, s in suspects.items() for doubt in _doubts(name, s)]
@@ -134,9 +135,8 @@ def _suspect(
     return Suspect(name, model, encoded.features, encoded.stages, classifier)
 
 
-def _subject(name: str, group: str, album: Album, kind: str = "forgotten") -> Subject:
-    rows = album.rows.get(name, ())
-    return Subject(name, group, rows, "control" if kind == "control" else "forgotten", name)
+def _subject(name: str, group: str, album: Album, kind: Kind = "forgotten") -> Subject:
+    return Subject(name, group, album.rows.get(name, ()), kind, name)
 
 
 def _unnamed(

@@ -26,7 +26,9 @@ from clip_unlearn.audit.compare import compare
 from clip_unlearn.audit.context import AuditContext, Subject, Suspect
 from clip_unlearn.audit.copies import changed_copy, encoded_again
 from clip_unlearn.audit.statistics import Outcomes
-from clip_unlearn.models.clip import image_features
+from clip_unlearn.models.clip import ClipModel, image_features
+
+AT_ONCE = 64  # pictures with gradients
 
 
 @attacks.register("residual", "perturbs the pictures, and rounds the weights to bf16 and int8")
@@ -58,8 +60,8 @@ class Residual:
         def adversarial(suspect: Suspect, subjects: Sequence[Subject]) -> Outcomes:
             return {s.name: self._adversarial(suspect, context, s) for s in subjects}
 
-        rows = compare(context, self, "noise", noisy)
-        rows += compare(context, self, "adversarial", adversarial)
+        rows = compare(context, self, "noise", noisy, zero_line="names")
+        rows += compare(context, self, "adversarial", adversarial, zero_line="names")
         for variant, rounding in {"bf16": to_bfloat16, "int8": to_int8}.items():
 
             def rounded(
@@ -90,9 +92,14 @@ class Residual:
     ) -> dict[str, float]:
         """Signed gradient steps towards the class's name, kept within reach (1706.06083)."""
         model = suspect.model
-        images = context.album.images(subject.rows).to(model.device)
         own = name_row(suspect, subject.name).to(model.device)
         rivals = rival_rows(suspect, context, subject).to(model.device)
+        parts = context.album.images(subject.rows).split(model.image_batch or AT_ONCE)
+        found = [self._reached(model, part.to(model.device), own, rivals) for part in parts]
+        return as_outcomes(context, subject.rows, torch.cat(found))
+
+    def _reached(self, model: ClipModel, images: Tensor, own: Tensor, rivals: Tensor) -> Tensor:
+        """Which of the pictures `(B, 3, S, S)` come to be named so, `(B,)`."""
         moved = torch.zeros_like(images)
         found = torch.zeros(len(images), dtype=torch.bool)
         for _ in range(self.steps + 1):
@@ -104,7 +111,7 @@ class Residual:
             (gradient,) = torch.autograd.grad(lead.sum(), [moved])
             step = gradient.sign() * self.reach / 4
             moved = (moved.detach() + step).clamp(-self.reach, self.reach)
-        return as_outcomes(context, subject.rows, found)
+        return found
 
 
 def to_bfloat16(weights: Tensor) -> Tensor:

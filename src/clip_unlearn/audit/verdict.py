@@ -93,8 +93,8 @@ def overall(rows: Sequence[AttackRow], forget_classes: Sequence[str]) -> tuple[V
     FAIL if any trusted attack fails. PASS if none does, and for every class swap (where it has a
     meaning) and prototypes can be trusted, and one of the two passes and would have failed the
     original surely enough: an attack without power is no evidence. Where swap has no meaning, that
-    evidence may be any of `SEEKING`, if all of those that would surely have found the class in the
-    original pass. Else CANNOT TELL.
+    evidence may be zero-shot accuracy or any of `SEEKING`, if all of those that would surely have
+    found the class in the original pass. Else CANNOT TELL.
     """
     failed = [row for row in rows if row.verdict == "FAIL"]
     if failed:
@@ -110,7 +110,10 @@ def overall(rows: Sequence[AttackRow], forget_classes: Sequence[str]) -> tuple[V
                     line = f"No attack fails, but {attack} can't be trusted for {name!r}:"
                     return "CANNOT TELL", f"{line} {row.doubt}"
             evidence[attack].append(_strongest(_beyond_zero_shot(own)))
-        evidence[_OTHER].append(_sought(rows, name) if _trained_apart(rows, name) else None)
+        apart = _trained_apart(rows, name)
+        evidence[_OTHER].append(_sought(rows, name) if apart else None)
+        if apart and not _all_found_nothing(rows, name):
+            evidence[REQUIRED[0]][-1] = None  # zero-shot accuracy alone: others may know better
         if max(_power(own[-1]) for own in evidence.values()) < POWER:
             line = "No attack fails, but none that counts for this would surely have found"
             return "CANNOT TELL", f"{line} {name!r} in the original either."
@@ -137,9 +140,17 @@ def _trained_apart(rows: Sequence[AttackRow], name: str) -> bool:
 
 def _sought(rows: Sequence[AttackRow], name: str) -> AttackRow | None:
     """The strongest of all that look for the class; none where a strong one does not pass."""
+    return _strongest(_seeking(rows, name)) if _all_found_nothing(rows, name) else None
+
+
+def _all_found_nothing(rows: Sequence[AttackRow], name: str) -> bool:
+    """Whether all that would surely have found the class in the original pass."""
+    return all(row.verdict == "PASS" for row in _seeking(rows, name))
+
+
+def _seeking(rows: Sequence[AttackRow], name: str) -> list[AttackRow]:
     own = [r for r in rows if r.forget_class == name and r.attack in SEEKING and r.trusted]
-    strong = [row for row in own if _power(row) >= POWER]
-    return _strongest(strong) if all(row.verdict == "PASS" for row in strong) else None
+    return [row for row in own if _power(row) >= POWER]
 
 
 def _strongest(rows: Sequence[AttackRow]) -> AttackRow | None:

@@ -131,6 +131,10 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
                 }
             ),
         ),
+        "perturbations": Ablation(
+            "perturbations of each image a step",
+            _settings({f"{count}": {"num_perturbations": count} for count in (25, 10, 5, 2, 1)}),
+        ),
         "layers": Ablation("number of layers by encoder", _layer_counts),
         "threshold": Ablation(
             "synthetic accuracy to stop at",

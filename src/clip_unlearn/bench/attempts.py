@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
-from clip_unlearn.audit.rules import SHARED_SPACE
 from clip_unlearn.bench.entrants import Outside, Recipe
 from clip_unlearn.bench.forgetting import SetCache, forget
 from clip_unlearn.bench.stage import Stage, classifier_names
 from clip_unlearn.errors import InputError, shown
 from clip_unlearn.evaluation.figures import Answer
-from clip_unlearn.evaluation.pixels import encode_rows
 from clip_unlearn.evaluation.zero_shot import evaluate
-from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.load import load_model
-from clip_unlearn.models.zero_shot import accuracy, build_classifier
 from clip_unlearn.pipeline.memory import peak_resident_bytes
+from clip_unlearn.pipeline.shared_space import lives_in
 
 Attempt = tuple[tuple[Answer, ...], dict[str, Any]]
 
@@ -84,7 +79,7 @@ def ask_outside(entrant: Outside, stage: Stage, *, device: str) -> Attempt:
             f"{folder} prepares pictures in another way than {stage.model.provenance.name}. "
             "Give a checkpoint that was made from it."
         )
-    shared = lives_in(stage, model)
+    shared = lives_in(model, stage.data, stage.original.classifier)
     after = evaluate(model, stage.data, original=stage.original, shared_space=shared)
     unknown = ("data_seen", "seconds", "synthesis_seconds", "pictures", "peak_memory_bytes")
     return after.answers, {
@@ -92,22 +87,3 @@ def ask_outside(entrant: Outside, stage: Stage, *, device: str) -> Attempt:
         "shared_space": shared,
         "left_out": sorted(gone),
     }
-
-
-def lives_in(stage: Stage, model: ClipModel) -> bool:
-    """Whether the original's text means anything to a model from elsewhere.
-
-    It does if pictures of the other classes keep half of the accuracy with it that they have with
-    the model's own text; an audit asks the same.
-    """
-    data, task = stage.data, stage.setting.task
-    gone = {*data.left_out, *model.provenance.forgotten}
-    names = [name for name in task.classnames_for(data.forget_classes) if name not in gone]
-    asked = [(row, n) for n, name in enumerate(names) for row in data.test_rows.get(name, ())]
-    own, foreign = build_classifier(model, names, task.templates), stage.original.classifier
-    if not asked or own.class_embeddings.shape[1] != foreign.class_embeddings.shape[1]:
-        return False
-    labels = torch.tensor([label for _, label in asked])
-    features = encode_rows(model, data.images, [row for row, _ in asked])
-    kept = accuracy(features, labels, foreign.subset(names))
-    return kept >= SHARED_SPACE * accuracy(features, labels, own)

@@ -42,7 +42,8 @@ class Verbs(TyperGroup):
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            line = "The memory is too small. Give forget a --max-memory, or choose --device cpu."
+            limit = "Give a --max-memory, or " if ctx.invoked_subcommand == "forget" else ""
+            line = f"The memory is too small. {limit or 'Try '}--device cpu, or fewer pictures."
             raise _ended(f"Error: {line}", BAD_INPUT) from error
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):

@@ -16,8 +16,9 @@ def ablation(
         str,
         typer.Argument(
             metavar="NAME",
-            help="Of lipschitz: images, samples, synthesis, noise, layers, threshold, prompts, "
-            "terms; of gate: parts, margin, harm, units, heads, turned, length, steps, text, kept.",
+            help="Of lipschitz: images, samples, synthesis, noise, perturbations, layers, "
+            "threshold, prompts, terms; of gate: parts, margin, harm, units, heads, turned, "
+            "length, steps, text, kept.",
         ),
     ],
     method: Annotated[

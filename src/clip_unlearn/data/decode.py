@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,20 +18,6 @@ class UnreadableError(Exception):
     """A file that gives no picture; its text is the reason."""
 
 
-def read_rgb(path: Path) -> Image.Image:
-    """The picture in a file: upright, 8 bits a channel, on white where it was transparent.
-
-    Args:
-        path: a PNG, JPEG, WebP, BMP, GIF or TIFF file, the first frame of which is taken.
-
-    Raises:
-        UnreadableError: for anything else, cut or empty files, and pictures above Pillow's limit
-            on decompression bombs.
-    """
-    with decoding():
-        return decode(path)
-
-
 @contextmanager
 def decoding() -> Iterator[None]:
     """Where pictures may be decoded, by several threads even; itself it is entered by one alone.
@@ -44,12 +31,22 @@ def decoding() -> Iterator[None]:
 
 
 def decode(path: Path) -> Image.Image:
-    """As `read_rgb`, within `decoding`."""
+    """The picture in a file: upright, 8 bits a channel, on white where it was transparent.
+
+    Args:
+        path: a PNG, JPEG, WebP, BMP, GIF or TIFF file, the first frame of which is taken; within
+            `decoding`.
+
+    Raises:
+        UnreadableError: for anything else, cut or empty files, and pictures above Pillow's limit
+            on decompression bombs.
+    """
     try:
         if path.stat().st_size == 0:
             raise UnreadableError("empty file")
         with Image.open(path, formats=FORMATS) as image:
-            return _on_white(ImageOps.exif_transpose(image))
+            image.load()
+            return _on_white(_upright(image))
     except UnreadableError:
         raise
     except UnidentifiedImageError as error:
@@ -59,6 +56,14 @@ def decode(path: Path) -> Image.Image:
     except Exception as error:  # a decoder can fail on a broken file in any way
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UnreadableError(" ".join(reason.split())) from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its metadata says, which may be broken where the picture is not."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except (SyntaxError, ValueError, struct.error):
+        return image
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from clip_unlearn.data.class_lists import checked_name, class_folders
-from clip_unlearn.data.decode import UnreadableError, read_rgb
+from clip_unlearn.data.decode import UnreadableError, decode, decoding
+from clip_unlearn.data.lazy import LazyImages
 from clip_unlearn.data.pictures import Pictures, fit_square
 from clip_unlearn.data.splits import Split
 from clip_unlearn.errors import InputError, shown
 
 MAX_SUPPORTS = 4
+MOST_BYTES = 2**30  # of pictures that are kept in memory
 MIN_FILES_FOR_SUPPORTS = 5
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 _NAMED_IN_WARNINGS = 10
@@ -96,7 +99,8 @@ class ImageFolder:
     ) -> Pictures:
         """Pictures of the given classes, labelled by their position in `classnames`.
 
-        A class without a folder gives none; files that can't be read are named in the result.
+        A class without a folder gives none; files that can't be read are named in the result. More
+        than a gibibyte stays in its files.
 
         Args:
             classnames: names of classes, in any order.
@@ -106,20 +110,40 @@ class ImageFolder:
         """
         if size is None:
             raise ValueError("pictures in a folder have no size in common: give one")
+        asked = [
+            (label, file)
+            for label, name in enumerate(classnames)
+            for file in self._files(checked_name(name), splits)
+        ]
+        keep = len(asked) * 3 * size**2 <= MOST_BYTES  # of more, whether they can be read alone
+
+        def read(file: Path) -> NDArray[np.uint8] | UnreadableError | None:
+            try:
+                picture = decode(file)
+            except UnreadableError as error:
+                return error
+            return np.asarray(fit_square(picture, size)) if keep else None
+
         images: list[NDArray[np.uint8]] = []
-        labels, keys, unreadable = [], [], []
-        for label, name in enumerate(classnames):
-            for file in self._files(checked_name(name), splits):
+        files, labels, keys, unreadable = [], [], [], []
+        with decoding(), ThreadPoolExecutor() as pool:
+            found = pool.map(read, [file for _, file in asked])
+            for (label, file), picture in zip(asked, found, strict=True):
                 key = _printable(f"{file.parent.name}/{file.name}")
-                try:
-                    images.append(np.asarray(fit_square(read_rgb(file), size)))
-                except UnreadableError as error:
-                    unreadable.append(f"{key}: {error}")
+                if isinstance(picture, UnreadableError):
+                    unreadable.append(f"{key}: {picture}")
                     continue
+                if picture is not None:
+                    images.append(picture)
+                files.append(file)
                 labels.append(label)
                 keys.append(key)
+        if keep:
+            pixels = np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8)
+        else:
+            pixels = LazyImages(files, size).as_array()
         return Pictures(
-            images=np.stack(images) if images else np.zeros((0, size, size, 3), np.uint8),
+            images=pixels,
             labels=np.array(labels, np.int64),
             keys=tuple(keys),
             unreadable=tuple(unreadable),

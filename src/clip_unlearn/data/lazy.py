@@ -37,6 +37,11 @@ class LazyImages:
         """That of the array."""
         return len(self), self._size, self._size, 3
 
+    @property
+    def nbytes(self) -> int:
+        """What of them is in memory."""
+        return 0
+
     def __getitem__(self, rows: Any) -> LazyImages:
         """Some of them, by a slice, a list or an array of positions; nothing is read."""
         chosen = np.arange(len(self))[rows]

@@ -138,6 +138,7 @@ class Evaluation:
         neighbours: the nearest classes by the original's text.
         answers: every answer that the figures are counted from.
         warnings: what could not be measured, and why.
+        original_known: whether what the original's text finds was asked, where that has a meaning.
     """
 
     forget_classes: tuple[str, ...]
@@ -148,6 +149,7 @@ class Evaluation:
     neighbours: tuple[str, ...]
     answers: tuple[Answer, ...]
     warnings: tuple[str, ...]
+    original_known: bool = True
 
     def value(self, name: FigureName) -> float | None:
         """A figure by its name."""
@@ -200,7 +202,12 @@ class Evaluation:
 
     @property
     def robust_forget(self) -> float | None:
-        """The most that zero-shot, swapped text or prototypes still find of the classes."""
+        """The most that zero-shot, swapped text or prototypes still find of the classes.
+
+        Not measurable where the original is missing, whose text might find more.
+        """
+        if not self.original_known:
+            return None
         return robust_forget(
             self.forget_accuracy,
             self.image_side_accuracy,

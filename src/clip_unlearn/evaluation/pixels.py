@@ -32,6 +32,11 @@ class Pixels:
         """How many pictures."""
         return sum(len(part) for part in self.parts)
 
+    @property
+    def held_bytes(self) -> int:
+        """What they take in memory, which is nothing where they stay in their files."""
+        return sum(part.nbytes for part in self.parts)
+
     def __getitem__(self, rows: Sequence[int]) -> Tensor:
         """Pixels of some pictures, `(B, 3, size, size)`, in [0, 1], not normalised."""
         ends = list(accumulate(len(part) for part in self.parts))

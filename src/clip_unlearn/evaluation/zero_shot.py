@@ -35,7 +35,7 @@ _NEEDED: dict[FigureName, str] = {
 _WITHOUT_PARTS: dict[FigureName, str] = {
     "transfer_accuracy": "the task has no other group",
     "image_side_accuracy": "this model's features do not share a space with the original's text",
-    "zero_line": "there are no control classes",
+    "zero_line": "there are no control classes, and robust_forget counts no prototypes",
 }
 _WHATEVER_IS_FORGOTTEN: tuple[FigureName, ...] = (
     "transfer_accuracy",

@@ -25,7 +25,7 @@ from clip_unlearn.models.clip import PROMPT_BATCH, ClipModel
 from clip_unlearn.models.stages import CutEncoder
 from clip_unlearn.models.zero_shot import ZeroShotClassifier
 from clip_unlearn.progress import OnProgress
-from clip_unlearn.templates import EVALUATION_TEMPLATE, FORGET_TEMPLATE
+from clip_unlearn.templates import EVALUATION_TEMPLATE, FORGET_TEMPLATE, prompt_of
 
 TEMPLATES = (
     EVALUATION_TEMPLATE,
@@ -56,6 +56,8 @@ class Prompts:
     def of(cls, model: ClipModel, known: ZeroShotClassifier, forget_classes: Sequence[str]) -> Self:
         """Every name in every template; of very many, all in the first and the nearest in others.
 
+        The task's own templates come first.
+
         Args:
             model: owns the tokeniser.
             known: the original's classifier over all names, the forgotten ones among them.
@@ -67,10 +69,15 @@ class Prompts:
             texts, own = (known.subset(n).class_embeddings for n in (others, forget_classes))
             nearness = (texts @ own.T).amax(1)
             near = [others[row] for row in nearness.topk(MANY).indices.sort().values.tolist()]
-        first = [*forget_classes, *others]
-        asked = [first, *([*forget_classes, *near] for _ in TEMPLATES[1:])]
+        own_templates = known.templates
+        templates = tuple(dict.fromkeys((*own_templates, *TEMPLATES)))
+        asked = [[*forget_classes, *others], *([*forget_classes, *near] for _ in templates[1:])]
         tokens = model.tokenizer(
-            [t.format(name) for t, names in zip(TEMPLATES, asked, strict=True) for name in names]
+            [
+                prompt_of(name, template, own_templates)
+                for template, names in zip(templates, asked, strict=True)
+                for name in names
+            ]
         )
         starts = torch.tensor([0, *accumulate(len(names) for names in asked[:-1])])
         rows = starts[:, None] + torch.arange(len(forget_classes))

@@ -37,7 +37,7 @@ from clip_unlearn.models.numerics import flushed_denormals
 from clip_unlearn.models.zero_shot import ClassPrompts, ZeroShotClassifier
 from clip_unlearn.progress import OnProgress, Progress, ignore
 from clip_unlearn.synthesis.sets import ForgetSet
-from clip_unlearn.templates import FORGET_TEMPLATE
+from clip_unlearn.templates import FORGET_TEMPLATE, prompt_of
 
 _RESNET_LAYERS = LayerSchedule(visual=(5, 7, 10, 13, 15, 20, 25), text=(5, 7, 12, 18, 25, 30, 35))
 _TRANSFORMER_LAYERS = LayerSchedule(
@@ -192,7 +192,11 @@ class Lipschitz:
         steps: list[dict[str, Any]] = []
         with originals.restored(), gradients_for(model.network, names):
             for forget_set in request.forget_sets:
-                descent = _Descent(self, model, candidates, parameters, originals, forget_set)
+                name = forget_set.forget_class
+                prompt = prompt_of(name, self.forget_template, classifier.templates)
+                descent = _Descent(
+                    self, model, candidates, parameters, originals, forget_set, prompt
+                )
                 classifier = descent.run(classifier, prompts, steps, generator, on_progress)
             touched = originals.touched()
         return Edit.between(model, touched, provenance_of(self, request, steps, generator))
@@ -208,6 +212,7 @@ class _Descent:
         parameters: the same, by name.
         originals: is told of every tensor before it is touched.
         forget_set: the class and its images.
+        prompt: whose embedding is smoothed.
     """
 
     def __init__(
@@ -218,6 +223,7 @@ class _Descent:
         parameters: Mapping[str, Parameter],
         originals: OriginalValues,
         forget_set: ForgetSet,
+        prompt: str,
     ) -> None:
         self.method, self.model, self.forget_class = method, model, forget_set.forget_class
         if len(forget_set.images) == 0:
@@ -228,7 +234,7 @@ class _Descent:
         self.family = visual_family(model.network)
         self.pixels = forget_set.images.to(model.device)
         self.images = model.preprocess.normalize(self.pixels)
-        self.tokens = model.tokenizer([method.forget_template.format(self.forget_class)])
+        self.tokens = model.tokenizer([prompt])
 
     def run(
         self,

@@ -23,7 +23,7 @@ from clip_unlearn.models.edit import Edit
 from clip_unlearn.models.layers import Side
 from clip_unlearn.models.projections import final_projection
 from clip_unlearn.progress import OnProgress, Progress, ignore
-from clip_unlearn.templates import FORGET_TEMPLATE
+from clip_unlearn.templates import FORGET_TEMPLATE, prompt_of
 
 _PAST_ZERO = 1.01
 _TOLERANCE = 1e-3
@@ -122,7 +122,8 @@ def class_directions(
 ) -> Tensor:
     """Text features `(N, D)` of unit norm of every class in every different template."""
     different = dict.fromkeys(templates)
-    return text_features(model, [t.format(name) for name in classnames for t in different])
+    prompts = [prompt_of(name, t, different) for name in classnames for t in different]
+    return text_features(model, prompts)
 
 
 def orthonormal_basis(directions: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from clip_unlearn.models.edit import Edit
 from clip_unlearn.models.projections import final_projection
 from clip_unlearn.models.text import pooled_text
 from clip_unlearn.progress import OnProgress, Progress, ignore
-from clip_unlearn.templates import EVALUATION_TEMPLATE, FORGET_TEMPLATE
+from clip_unlearn.templates import EVALUATION_TEMPLATE, FORGET_TEMPLATE, prompt_of
 
 _SHORTEST = 0.1
 
@@ -122,7 +122,8 @@ class TextProjection:
         matrix = (weight.T if projection.outputs_first else weight).double()
         templates = tuple(dict.fromkeys((*request.classifier.templates, *self.templates)))
         held = _pooled(model, self._held(request, templates))
-        own = _pooled(model, [t.format(n) for n in request.forget_classes for t in templates])
+        asked = [prompt_of(n, t, templates) for n in request.forget_classes for t in templates]
+        own = _pooled(model, asked)
         features = own @ matrix
         target = (
             self._target(model, request.forget_classes, templates) * features.norm(dim=1).mean()
@@ -148,7 +149,8 @@ class TextProjection:
         task = [(n, t) for n in request.classifier.classnames for t in templates]
         if self.hold_general_names:
             task += [(n, t) for n in IMAGENET_CLASSNAMES for t in request.classifier.templates]
-        held = [t.format(name) for name, t in task if name not in request.forget_classes]
+        kept = [(name, t) for name, t in task if name not in request.forget_classes]
+        held = [prompt_of(name, t, templates) for name, t in kept]
         if not held:
             raise InputError(
                 "Every class of the task is to be forgotten, so nothing would be held. "

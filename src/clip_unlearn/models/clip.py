@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Protocol
 
@@ -73,6 +73,8 @@ class ClipModel:
         warnings: what could not be found out while loading.
         image_batch: the most images encoded at once; None for as many as are asked about, or as a
             processor is quickest with (`parts`).
+        preprocess_config: open_clip's preprocessing config as it was found; of what `preprocess`
+            does not follow, such as how pictures are resized that are not square, it is the record.
     """
 
     network: CLIP
@@ -82,6 +84,7 @@ class ClipModel:
     provenance: Provenance
     warnings: tuple[str, ...] = field(default=())
     image_batch: int | None = None
+    preprocess_config: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def device(self) -> torch.device:

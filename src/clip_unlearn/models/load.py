@@ -135,7 +135,7 @@ def _from_checkpoint(name: str | None, path: Path) -> _Parts:
     found = read_checkpoint(path)
     quick_gelu, doubt = decide_quick_gelu(architecture, path, found.quick_gelu)
     preprocess, other = published_preprocess(architecture, path)
-    if found.quick_gelu is not None:  # what shows that is an archive of OpenAI's
+    if found.quick_gelu:  # what shows that is an archive of OpenAI's
         preprocess, other = {}, None
     return _Parts(
         name=architecture,
@@ -165,11 +165,34 @@ def _assemble(parts: _Parts, device: torch.device) -> ClipModel:
         config=parts.config,
         provenance=provenance,
         warnings=tuple(line for line in (parts.warning, resize_warning) if line is not None),
+        preprocess_config=parts.preprocess,
     )
 
 
+def record_of(name: str) -> dict[str, Any]:
+    """What a model's `clip_unlearn.json` says of it; empty where it has none.
+
+    Args:
+        name: as of `load_model`, or a file of weights, which has none.
+
+    Raises:
+        CheckpointError: if the record is not what `save_model` writes.
+        InputError: if a model on the Hub can't be had.
+    """
+    if name in EMBEDDED:
+        return read_record(embedded_folder(name))
+    if name.startswith(_HUB):
+        return read_record(_hub_folder(name)[0])
+    return read_record(Path(name.removeprefix(_LOCAL)))
+
+
 def _from_hub(name: str) -> _Parts:
-    """A model on the Hub, or as its files were brought here before."""
+    folder, doubt = _hub_folder(name)
+    return replace(_from_folder(folder, name, root=name), warning=doubt)
+
+
+def _hub_folder(name: str) -> tuple[Path, str | None]:
+    """Where a model on the Hub is, its files brought here unless they are here, and a doubt."""
     identifier, doubt = name.removeprefix(_HUB), None
     try:
         folder = Path(download_pretrained_from_hf(identifier, filename=CONFIG_FILE)).parent
@@ -189,7 +212,7 @@ def _from_hub(name: str) -> _Parts:
             f"Can't get {name} from the Hugging Face Hub: {reason} "
             "Check the name and the connection, or give a local folder."
         ) from error
-    return replace(_from_folder(folder, name, root=name), warning=doubt)
+    return folder, doubt
 
 
 def _architecture(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from clip_unlearn.errors import CheckpointError, InputError, NonFiniteError
+from clip_unlearn.errors import CheckpointError, InputError, NonFiniteError, is_out_of_memory
+from clip_unlearn.models.architectures import build_network
 from clip_unlearn.models.checkpoints import write_tensors
 from clip_unlearn.models.clip import ClipModel, Provenance
 from clip_unlearn.models.folder import CARD_FILE, CONFIG_FILE, RECORD_FILE, WEIGHTS_FILE
@@ -55,11 +57,13 @@ def save_model(
     }
     config = {
         "model_cfg": model.config,
+        # other programs are to resize pictures as they did before: that is no part of the edit
         "preprocess_cfg": {
-            "mean": list(model.preprocess.mean),
-            "std": list(model.preprocess.std),
             "interpolation": model.preprocess.mode,
             "resize_mode": "shortest",
+            **{key: own for key, own in model.preprocess_config.items() if own is not None},
+            "mean": list(model.preprocess.mean),
+            "std": list(model.preprocess.std),
         },
     }
     origin = {
@@ -74,12 +78,12 @@ def save_model(
     write_json(folder / RECORD_FILE, {**(record or {}), **origin, "versions": versions()})
 
 
-@torch.no_grad()
 def verify_saved(folder: Path, model: ClipModel) -> None:
     """Open a saved folder with open_clip alone, and compare it with the model in memory.
 
     Compared are every tensor, bit by bit; token ids; and the features of a picture and a prompt,
-    in which a wrong activation shows that no tensor tells of.
+    in which a wrong activation shows that no tensor tells of. Where a device has no room for a
+    second model, that is done on the processor.
 
     Args:
         folder: what `save_model` wrote.
@@ -88,6 +92,21 @@ def verify_saved(folder: Path, model: ClipModel) -> None:
     Raises:
         CheckpointError: if open_clip can't open it, or anything differs.
     """
+    try:
+        different = _differences(folder, model)
+    except (RuntimeError, MemoryError) as error:
+        if model.device.type == "cpu" or not is_out_of_memory(error):
+            raise
+        different = _differences(folder, _on_processor(model))
+    if different:
+        raise CheckpointError(
+            f"The saved {folder} differs from the model in memory: {', '.join(different[:3])}. "
+            "Save it again; if that does not help, report it as a bug."
+        )
+
+
+@torch.no_grad()
+def _differences(folder: Path, model: ClipModel) -> list[str]:
     name = f"local-dir:{folder}"
     try:
         with torch.random.fork_rng(devices=[]):
@@ -96,32 +115,35 @@ def verify_saved(folder: Path, model: ClipModel) -> None:
             ).eval()
         tokenizer = open_clip.get_tokenizer(name)
     except (OSError, RuntimeError, TypeError, ValueError, SafetensorError) as error:
+        if is_out_of_memory(error):
+            raise
         reason = str(error).partition("\n")[0]
         raise CheckpointError(f"open_clip can't open the saved {folder}: {reason}.") from error
     found, wanted = saved.state_dict(), model.network.state_dict()
     different = sorted(found.keys() ^ wanted.keys()) or [
         key for key, value in wanted.items() if not torch.equal(found[key], value)
     ]
-    if not different:
-        prompts = ["a photo of a soccer ball."]
-        tokens = model.tokenizer(prompts)
-        noise = torch.Generator().manual_seed(0)
-        size = model.preprocess.size
-        images = torch.rand((1, 3, size, size), generator=noise).to(model.device)
-        pixels, ids = model.preprocess.normalize(images), tokens.to(model.device)
-        same = {
-            "token ids": torch.equal(tokens, tokenizer(prompts)),
-            "image features": _close(
-                saved.encode_image(pixels), model.network.encode_image(pixels)
-            ),
-            "text features": _close(saved.encode_text(ids), model.network.encode_text(ids)),
-        }
-        different = [what for what, is_same in same.items() if not is_same]
     if different:
-        raise CheckpointError(
-            f"The saved {folder} differs from the model in memory: {', '.join(different[:3])}. "
-            "Save it again; if that does not help, report it as a bug."
-        )
+        return different
+    prompts = ["a photo of a soccer ball."]
+    tokens = model.tokenizer(prompts)
+    noise = torch.Generator().manual_seed(0)
+    size = model.preprocess.size
+    images = torch.rand((1, 3, size, size), generator=noise).to(model.device)
+    pixels, ids = model.preprocess.normalize(images), tokens.to(model.device)
+    same = {
+        "token ids": torch.equal(tokens, tokenizer(prompts)),
+        "image features": _close(saved.encode_image(pixels), model.network.encode_image(pixels)),
+        "text features": _close(saved.encode_text(ids), model.network.encode_text(ids)),
+    }
+    return [what for what, is_same in same.items() if not is_same]
+
+
+def _on_processor(model: ClipModel) -> ClipModel:
+    """The same model on the CPU; it is not copied on the device, which is full."""
+    network = build_network(model.config)
+    network.load_state_dict({n: value.cpu() for n, value in model.network.state_dict().items()})
+    return replace(model, network=network.eval())
 
 
 def _stored(name: str, value: Tensor, half: bool) -> Tensor:

@@ -104,7 +104,8 @@ def recorded_classes(unlearned: str, *, before: str) -> tuple[str, ...]:
 
 
 def _recorded(model: str) -> tuple[str, ...]:
-    from clip_unlearn.models.folder import provenance_in, read_record
+    from clip_unlearn.models.folder import provenance_in
+    from clip_unlearn.models.load import record_of
 
-    found = provenance_in(read_record(Path(model.removeprefix("local-dir:"))), model)
+    found = provenance_in(record_of(model), model)
     return () if found is None else found.forgotten

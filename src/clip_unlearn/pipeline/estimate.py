@@ -133,6 +133,7 @@ def estimate(
     num_forget: int,
     num_classes: int,
     num_pictures: int,
+    held_bytes: int,
     num_own: int = 0,
     watched: bool = False,
 ) -> Estimate:
@@ -145,6 +146,7 @@ def estimate(
         num_forget: classes to forget.
         num_classes: of the task.
         num_pictures: real pictures to evaluate on.
+        held_bytes: what those take in memory.
         num_own: real pictures of classes to keep, which take the place of some that are made.
         watched: pictures of classes to keep are wanted whatever the method uses.
     """
@@ -165,11 +167,11 @@ def estimate(
         seconds += found.lean * kept[1] * _expected_steps(RETAIN_ASCENT)
         batch = max(batch, min(BATCH, kept[1]))
     weights = sum(p.numel() * p.element_size() for p in model.network.parameters())
-    pictures = num_pictures + num_own + images * num_forget
+    pictures = num_own + images * num_forget
     pictures += kept[1] if method.uses_retain_set else 0
     known = [cost for cost in costs if cost is not None]
     activations = sum(cost.held + cost.own * num_forget for cost in known)
-    held = _COPIES * weights + pictures * _grey(model, 1).nbytes
+    held = _COPIES * weights + held_bytes + pictures * _grey(model, 1).nbytes
     return Estimate(
         seconds=None if None in costs else seconds,
         held_bytes=held + int(_LEARNT * activations * found.activation_bytes),

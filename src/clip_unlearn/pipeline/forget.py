@@ -25,8 +25,9 @@ def forget(
 ) -> ForgetResult:
     """Forget, evaluate, save: the whole job.
 
-    The same job on the same machine, with as many threads, writes the same bytes again; only what
-    is under `evidence/` says how long it took.
+    The same job on the CPU of the same machine, with as many threads, writes the same bytes again;
+    only what is under `evidence/` says how long it took. On a GPU some gradients are added up in
+    any order.
 
     Args:
         job: what is asked for.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,16 +14,14 @@ from clip_unlearn.data.emoji import load_emoji
 from clip_unlearn.data.folders import shortened
 from clip_unlearn.data.tasks import Task
 from clip_unlearn.errors import InputError, shown
-from clip_unlearn.models.architectures import fitting_architecture, load_weights
-from clip_unlearn.models.checkpoints import read_state_dict
-from clip_unlearn.models.clip import ClipModel, Provenance, weights_sha256
-from clip_unlearn.models.embedded import EMBEDDED, embedded_folder, list_models
-from clip_unlearn.models.folder import read_record
-from clip_unlearn.models.load import load_model
+from clip_unlearn.models.clip import ClipModel, weights_sha256
+from clip_unlearn.models.embedded import EMBEDDED, list_models
+from clip_unlearn.models.load import load_model, record_of
 from clip_unlearn.models.save import versions
 from clip_unlearn.models.zero_shot import build_classifier
 from clip_unlearn.pipeline.audit import AuditJob
 from clip_unlearn.pipeline.audit_report import AuditReport
+from clip_unlearn.pipeline.beside import is_file, load_beside, load_original
 from clip_unlearn.pipeline.clock import Clock
 from clip_unlearn.pipeline.known import forgotten_in, refuse_unknown
 from clip_unlearn.pipeline.made_pictures import made_pictures
@@ -64,14 +61,19 @@ def inspect(job: AuditJob, setting: Setting | None, *, on_progress: OnProgress) 
         ClipUnlearnError: for anything that a user can put right.
     """
     choose_attacks(job.attacks)  # an unknown name is said before models are loaded
-    original = _load_original(job)
+    judged = str(job.unlearned)
+    unlearned = None if is_file(judged) else load_model(judged, device=job.device)
+    original = load_original(
+        job.model, checkpoint=job.checkpoint, device=job.device, beside=unlearned
+    )
     setting = setting or find_setting(job, embedded=original.provenance.root in EMBEDDED)
     oracle = str(job.oracle) if job.oracle else _own_oracle(original, job.forget_classes)
     defendants = Defendants(
         original,
-        _load_beside(str(job.unlearned), original, job.device),
-        None if oracle is None else _load_beside(oracle, original, job.device),
+        unlearned or load_beside(judged, original, job.device),
+        None if oracle is None else load_beside(oracle, original, job.device),
     )
+    _refuse_another_root(job, defendants)
     if oracle is not None:
         _refuse_seen(oracle, job.forget_classes)
     report = audit_models(job, setting, defendants, oracle=oracle, on_progress=on_progress)
@@ -141,7 +143,9 @@ def audit_models(
     rows = run_attacks(context, choose_attacks(job.attacks), on_progress=on_progress)
     verdict, reason = overall(rows, forget_classes)
     stand_ins = [subject.name for subject in context.controls]
-    warnings = [*original.warnings, *notes, *context.doubts, *context.album.unreadable]
+    given = [own for own in (original, models.unlearned, models.oracle) if own is not None]
+    warnings = [line for own in given for line in own.warnings]
+    warnings += [*setting.warnings, *notes, *context.doubts, *context.album.unreadable]
     if own_word:
         warnings.append(
             f"Not counted as collateral, since {job.unlearned} says itself that it lacks them: "
@@ -219,46 +223,23 @@ def audit_forgotten(
     return audit_models(asked, setting, models, oracle=oracle, on_progress=on_progress)
 
 
-def _load_original(job: AuditJob) -> ClipModel:
-    path = Path(job.model_name)
-    if job.checkpoint is not None or not _is_file(path):
-        return load_model(job.model, checkpoint=job.checkpoint, device=job.device)
-    architecture = fitting_architecture(read_state_dict(path))
-    if architecture is None:
+def _refuse_another_root(job: AuditJob, models: Defendants) -> None:
+    """Refuse an original that the unlearned model was not made from, as its own record says.
+
+    Raises:
+        InputError: naming the one that it was made from.
+    """
+    made, before = models.unlearned.provenance, models.original.provenance
+    if made.forgotten and made.root_sha256 != before.root_sha256:
         raise InputError(
-            f"{path} fits none of open_clip's architectures. Give the original as a folder with "
-            "its config."
+            f"{job.unlearned} was made from {made.root}, as its record says, and {job.model_name} "
+            "has other weights. Give the model that it was made from."
         )
-    return load_model(architecture, checkpoint=path, device=job.device)
-
-
-def _load_beside(name: str, original: ClipModel, device: str) -> ClipModel:
-    """A model by its name or folder, or a file of weights of the original's architecture."""
-    path = Path(name)
-    if not _is_file(path):
-        return load_model(name, device=device)
-    network = copy.deepcopy(original.network)
-    load_weights(
-        network,
-        read_state_dict(path),
-        source=name,
-        architecture=f"the original, {original.provenance.name}",
-    )
-    provenance = Provenance(name, name, weights_sha256(network))
-    return ClipModel(network, original.tokenizer, original.preprocess, original.config, provenance)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name too long to be one
-        return False
 
 
 def _never_seen(name: str) -> list[str] | None:
     """The classes that a model's record says it was trained without; `None` if it says nothing."""
-    folder = embedded_folder(name) if name in EMBEDDED else Path(name.removeprefix("local-dir:"))
-    found: list[str] | None = read_record(folder).get("never_seen")
+    found: list[str] | None = record_of(name).get("never_seen")
     return [] if found is None and name in EMBEDDED else found
 
 

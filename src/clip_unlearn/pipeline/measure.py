@@ -11,12 +11,14 @@ from clip_unlearn.evaluation.figures import Evaluation
 from clip_unlearn.evaluation.zero_shot import OriginalText, evaluate
 from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.embedded import EMBEDDED
-from clip_unlearn.models.load import load_model
+from clip_unlearn.models.load import load_model, record_of
 from clip_unlearn.models.save import versions
+from clip_unlearn.pipeline.beside import load_original
 from clip_unlearn.pipeline.clock import Clock
 from clip_unlearn.pipeline.known import forgotten_in
 from clip_unlearn.pipeline.request import EvaluateJob
 from clip_unlearn.pipeline.result import EvaluateResult
+from clip_unlearn.pipeline.shared_space import lives_in
 from clip_unlearn.pipeline.sources import Setting, find_setting
 from clip_unlearn.progress import OnProgress, Progress
 
@@ -44,7 +46,9 @@ def measure(
     forgotten = forgotten_in(model, task)
     recorded = tuple(name for name in forgotten if name in task.all_classnames)
     forget_classes = tuple(job.forget_classes) or recorded
-    original = None if job.original is None else load_model(job.original, device=job.device)
+    original = None
+    if job.original is not None:
+        original = load_original(job.original, device=job.device, beside=model)
     on_progress(Progress("evaluation", 0, 1, "pictures"))
     data = prepare(
         setting.source,
@@ -54,25 +58,24 @@ def measure(
         controls=setting.controls,
         left_out=forgotten,
     )
-    reference = model if original is None else original
-    evaluation = evaluate(
-        model,
-        data,
-        original=OriginalText.of(reference, task),
-        shared_space=shares_space(model, original),
-    )
+    text = OriginalText.of(model if original is None else original, task)
+    root = model.provenance.root_sha256
+    shared = original is None or original.provenance.root_sha256 == root
+    shared = shared or lives_in(model, data, text.classifier)
+    evaluation = evaluate(model, data, original=text, shared_space=shared)
     on_progress(Progress("evaluation", 1, 1, "pictures"))
-    lines = [*model.warnings, *setting.warnings, *evaluation.warnings]
+    lines = [*model.warnings, *(original.warnings if original is not None else ())]
+    lines += [*setting.warnings, *evaluation.warnings]
     strange = [name for name in forgotten if name not in recorded]
     if strange and not job.forget_classes:
         lines.append(
             f"Not measured, since they are no classes of {task.name}: {shortened(strange)}. Give "
             "their task with --classes, or add them with --new-class."
         )
-    if forgotten and original is None:
+    if original is None and not _is_original(job, model):
         evaluation = _without(evaluation, _BY_THE_ORIGINAL)
         lines = [line for line in lines if not line.startswith(_BY_THE_ORIGINAL)]
-        names = " and ".join(_BY_THE_ORIGINAL)
+        names = ", ".join((*_BY_THE_ORIGINAL, "robust_forget"))
         lines.append(f"{names} need the model that this one was made from: give --original.")
     return EvaluateResult(
         model=job.model_name,
@@ -88,14 +91,13 @@ def measure(
 def _without(evaluation: Evaluation, names: Collection[str]) -> Evaluation:
     """The same without some figures; whose neighbours are not known has none."""
     figures = {name: own for name, own in evaluation.figures.items() if name not in names}
-    return replace(evaluation, figures=figures, neighbours=())
+    return replace(evaluation, figures=figures, neighbours=(), original_known=False)
 
 
-def shares_space(model: ClipModel, original: ClipModel | None) -> bool:
-    """Whether the original's text features mean anything to the model's image encoder.
-
-    They do where both come from one root; a model that nothing was forgotten in is its own.
-    """
-    if original is None:
-        return not model.provenance.forgotten
-    return original.provenance.root_sha256 == model.provenance.root_sha256
+def _is_original(job: EvaluateJob, model: ClipModel) -> bool:
+    """Whether the model may stand for its own original; others' edits carry no record of ours."""
+    if model.provenance.forgotten:
+        return False
+    if not job.forget_classes or job.model_name in EMBEDDED:
+        return True
+    return job.checkpoint is None and bool(record_of(job.model_name))

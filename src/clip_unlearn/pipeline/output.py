@@ -61,6 +61,7 @@ def save_unlearned(
         "settings": settings,
         "synthesizer": synthesis,
         "seed": result.seed,
+        "device": result.device,
         "base_sha256": result.edit.base_sha256,
     }
     card = render_card(

@@ -83,6 +83,7 @@ def run(
         num_forget=len(forget_classes),
         num_classes=len(classifier.classnames),
         num_pictures=len(data.images),
+        held_bytes=data.images.held_bytes,
         num_own=0 if own is None else len(own.images),
         watched=job.max_retain_drop is not None,
     )
@@ -138,14 +139,16 @@ def run(
         drop = measure_drop(job.max_retain_drop, (kept_before, kept()), before, after)
         drop.refuse(f"{method.name}, preset {preset_of(job)},")
     clock.lap("evaluation after")
-    report, failed = None, list[str]()
+    report, failed, bug = None, list[str](), None
     if job.audit:
         try:
             report = audit_forgotten(job, setting, model, on_progress=log)
-        except Exception as error:  # it must not cost the edit, which is done
-            if not (isinstance(error, ClipUnlearnError) or is_out_of_memory(error)):
-                raise
-            reason = "The memory was too small." if is_out_of_memory(error) else str(error)
+        except Exception as error:  # whatever it is, it must not cost the edit, which is done
+            reason = str(error)
+            if is_out_of_memory(error):
+                reason = "The memory was too small."
+            elif not isinstance(error, ClipUnlearnError):
+                bug = error
             failed.append(f"There is no audit. {reason} Run clip-unlearn audit on what is saved.")
     clock.lap("audit")
 
@@ -199,4 +202,7 @@ def run(
         )
         if job.evidence:
             write_evidence(folder / EVIDENCE, result, log.text())
+    if bug is not None:
+        bug.add_note(f"The edit is saved in {output}, without an audit.")
+        raise bug
     return result

@@ -164,7 +164,7 @@ def load_retain_set(
         return RetainSet(torch.zeros(0, 3, size, size), torch.zeros(0, dtype=torch.long), ())
     kept = classifier.subset(near)
     stems = _cache_stems(model, kept)
-    known = [found for stem in stems for found in _cached(stem)]
+    known = [found.spelt_as(near) for stem in stems for found in _cached(stem)]
     named = {name for found in known for name in found.classnames}
     missing = [name for name in near if name not in named]
     warnings: tuple[str, ...] = ()
@@ -192,7 +192,9 @@ def load_retain_set(
 
 def _cache_stems(model: ClipModel, kept: ZeroShotClassifier) -> list[str]:
     """How files begin that the root made and, of an edited model, those that it made itself."""
-    made = _digest([*kept.templates, repr(RETAIN_ASCENT)])
+    # weights do not say what activation and what pixels they go with
+    network = json.dumps(model.config, sort_keys=True)
+    made = _digest([*kept.templates, repr(RETAIN_ASCENT), network, repr(model.preprocess)])
     makers = [model.provenance.root_sha256]
     if model.provenance.forgotten:
         makers.append(weights_sha256(model.network))

@@ -95,7 +95,8 @@ class RetainSet:
         """The pictures of the named classes alone, in their order; of those that it has."""
         known = [name for name in names if name in self.classnames]
         rows = [(self.labels == self.classnames.index(n)).nonzero()[:, 0] for n in known]
-        labels = torch.arange(len(known)).repeat_interleave(torch.tensor([len(r) for r in rows]))
+        counts = torch.tensor([len(own) for own in rows], dtype=torch.long)
+        labels = torch.arange(len(known)).repeat_interleave(counts)
         order = torch.cat([*rows, self.labels[:0]])
         return replace(self, images=self.images[order], labels=labels, classnames=tuple(known))
 

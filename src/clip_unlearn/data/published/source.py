@@ -162,7 +162,8 @@ def _together(
             owners.setdefault(name_key(file.classname), set()).add(group)
     by_class: dict[str, list[PictureFile]] = {}
     groups: dict[str, tuple[str, ...]] = {}
-    prompts: dict[str, str] = {}
+    templates: dict[str, str] = {}
+    said: dict[str, str] = {}
     for group, files in found.items():
         template = LAYOUTS[group].template
         names: dict[str, None] = {}
@@ -172,23 +173,18 @@ def _together(
             by_class.setdefault(name, []).append(file)
             names[name] = None
             if shared:
-                prompts[name] = _escaped(template.format(file.classname))
-            elif template != EVALUATION_TEMPLATE:
-                prompts[name] = template
+                said[name] = file.classname
+            if template != EVALUATION_TEMPLATE:
+                templates[name] = template
         groups[group] = tuple(names)
     task = Task(
         NAME,
         groups,
         tuple(groups),
         tuple(groups),
-        (TemplateByClass(EVALUATION_TEMPLATE, prompts),),
+        (TemplateByClass(EVALUATION_TEMPLATE, templates, said),),
         list_command=f"clip-unlearn classes {shlex.quote(f'{PREFIX}{folder}')}",
     )
     return PublishedData(
         folder, task, {name: tuple(files) for name, files in by_class.items()}, warnings
     )
-
-
-def _escaped(prompt: str) -> str:
-    """A prompt as a format string without a place for a name."""
-    return prompt.replace("{", "{{").replace("}", "}}")
