@@ -382,7 +382,7 @@ def test_every_name_is_asked_in_every_template_the_forgotten_ones_first(
     asked = Prompts.of(model, build_classifier(model, NAMES), ("blue", "red"))
     assert len(asked.tokens) == len(TEMPLATES) * len(NAMES)
     wanted = model.tokenizer([t.format(n) for t in TEMPLATES for n in ("blue", "red")])
-    assert torch.equal(asked.tokens[asked.own], wanted)
+    assert torch.equal(asked.tokens[asked.own.flatten()], wanted)
 
 
 def test_the_tasks_own_templates_come_first_and_no_prompt_says_what_tells_namesakes_apart(
@@ -396,7 +396,31 @@ def test_the_tasks_own_templates_come_first_and_no_prompt_says_what_tells_namesa
     ):
         asked = Prompts.of(model, build_classifier(model, NAMES, templates), ["red"])
         wanted = [*first, *(t.format(name) for t in TEMPLATES[1:])]
-        assert torch.equal(asked.tokens[asked.own], model.tokenizer(wanted))
+        assert torch.equal(asked.tokens[asked.own[:, 0]], model.tokenizer(wanted))
+
+
+def test_a_task_with_a_template_of_its_own_is_forgotten_in_it_too(
+    trained_model: Trained, colour_pictures: Pictures
+) -> None:
+    model, names = trained_model("vit"), ("red", "blue")
+    classifier = build_classifier(model, NAMES, ("art of {}",))
+    request = requested(model, colour_pictures, *names)
+    request = dataclasses.replace(request, classifier=classifier)
+    edit = QUICK.fit(model, request, generator=torch.Generator().manual_seed(0))
+    before = classifier.subset(names).class_embeddings
+    with edit.applied(model):
+        after = build_classifier(model, names, classifier.templates).class_embeddings
+    assert float((before * after).sum(1).max()) < 0.9
+
+
+def test_what_a_namesake_says_word_for_word_is_not_held(trained_model: Trained) -> None:
+    model = trained_model("resnet")
+    template = TemplateByClass(EVALUATION_TEMPLATE, {"red": "{}, a colour."}, {"green": "red"})
+    asked = Prompts.of(model, build_classifier(model, NAMES, (template,)), ["red"])
+    held = {tuple(tokens) for tokens in asked.tokens[asked.others].tolist()}
+    assert held.isdisjoint(map(tuple, asked.tokens[asked.own.flatten()].tolist()))
+    assert tuple(model.tokenizer(["a photo of a red."])[0].tolist()) in held  # green's own
+    assert len(asked.others) == len(TEMPLATES) * (len(NAMES) - 2) + 1
 
 
 def test_of_very_many_names_the_nearest_alone_are_asked_in_every_template(
@@ -415,7 +439,7 @@ def test_of_very_many_names_the_nearest_alone_are_asked_in_every_template(
         prompts += [template.format(name) for name in ("red", *(n for n in others if n in near))]
     assert torch.equal(asked.tokens, model.tokenizer(prompts))
     wanted = model.tokenizer([template.format("red") for template in TEMPLATES])
-    assert torch.equal(asked.tokens[asked.own], wanted)
+    assert torch.equal(asked.tokens[asked.own.flatten()], wanted)
 
 
 def test_the_nearest_classes_are_shown_with_more_pictures_than_the_others(

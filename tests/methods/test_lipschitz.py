@@ -86,6 +86,11 @@ def test_an_ablation_is_the_published_method_with_one_thing_taken_away(
     assert dataclasses.asdict(Lipschitz.preset(preset)) == dataclasses.asdict(paper) | without
 
 
+def test_the_quick_preset_is_the_tuned_one_with_a_fifth_of_the_perturbations() -> None:
+    tuned, quick = (dataclasses.asdict(Lipschitz.preset(name)) for name in ("tuned", "quick"))
+    assert quick == tuned | {"num_perturbations": tuned["num_perturbations"] // 5}
+
+
 def test_it_is_registered_and_is_not_the_default() -> None:
     assert methods["lipschitz"] is Lipschitz
     assert not any(entry.default for entry in methods if entry.name == "lipschitz")

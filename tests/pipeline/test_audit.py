@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -193,7 +194,9 @@ def test_a_bug_in_an_audit_is_not_hidden_and_does_not_cost_the_edit(
         forget(quick_job("red", output=tmp_path / "no-red", audit=True))
     document = json.loads((tmp_path / "no-red" / EVIDENCE / RESULT_FILE).read_text())
     assert document["audit"] is None  # and the edit is not lost
-    assert any("There is no audit. a bug" in line for line in document["warnings"])
+    assert any(
+        "There is no audit. It ended with RuntimeError." in line for line in document["warnings"]
+    )
 
 
 def test_an_audit_replaces_none_of_what_it_reads(
@@ -211,6 +214,20 @@ def test_an_original_that_the_model_was_not_made_from_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=r"was made from .*Give the model that it was made from"):
         audit(job_for(colour_files, done.output, model=str(oracle_folder)))
+
+
+def test_an_edit_that_was_edited_again_may_be_the_original_as_a_file(
+    colour_files: ColourFiles,
+    done: ForgetResult,
+    quick_job: Callable[..., ForgetJob],
+    tmp_path: Path,
+) -> None:
+    job = quick_job("blue", output=tmp_path / "neither")
+    twice = forget(dataclasses.replace(job, model=str(done.output))).output
+    weights = str(done.output / WEIGHTS_FILE)
+    report = audit(job_for(colour_files, twice, model=weights, forget_classes="blue"))
+    same = audit(job_for(colour_files, twice, model=str(done.output)))
+    assert [row.figures for row in report.rows] == [row.figures for row in same.rows]
 
 
 def test_a_file_of_the_original_is_read_as_the_model_that_was_made_from_it(

@@ -96,6 +96,21 @@ def test_an_edit_of_others_needs_its_original_too_which_may_be_a_file(
     assert found.robust_forget == done.after.robust_forget is not None
 
 
+def test_where_two_spaces_can_not_be_compared_no_figure_rests_on_it(
+    done: ForgetResult, colour_files: ColourFiles, oracle_folder: Path, tmp_path: Path
+) -> None:
+    alone = tmp_path / "pictures"
+    shutil.copytree(colour_files.images / "red", alone / "red")
+    theirs, original = str(oracle_folder), str(colour_files.model)
+    job = EvaluateJob(model=theirs, original=original, classes=colour_files.classes, images=alone)
+    assert evaluate(job).evaluation.forget_accuracy is None  # no class, and nothing to compare
+    found = evaluate(dataclasses.replace(job, forget_classes="red"))
+    assert found.evaluation.forget_accuracy is not None
+    assert found.evaluation.robust_forget is None
+    assert "spaces are compared" in found.warnings[-1]
+    assert not any("do not share a space" in line for line in found.warnings)
+
+
 def test_a_model_in_which_nothing_was_forgotten_is_its_own_original(
     measured: Callable[..., EvaluateResult], done: ForgetResult, colour_files: ColourFiles
 ) -> None:

@@ -88,7 +88,7 @@ class Paraphrase:
         def ask(suspect: Suspect, subjects: Sequence[Subject]) -> Outcomes:
             return {s.name: found(suspect, s) for s in subjects}
 
-        said = {"words": {s.name: list(phrases(s)) for s in context.forgotten}}
+        words = {"words": {s.name: list(phrases(s)) for s in context.forgotten}}
         return compare(
             context,
             self,
@@ -97,7 +97,7 @@ class Paraphrase:
             zero_line="names",
             spread=spread,
             doubt=doubt,
-            details=said,
+            details=words,
         )
 
 

@@ -51,8 +51,9 @@ class Retrieval:
                 outcomes[s.name] = _shared_name(context, s, names)
             return outcomes
 
-        rows = compare(context, self, "pictures by name", by_name)
-        rows += compare(context, self, f"{self.names} names by picture", by_picture)
+        rows = compare(context, self, "pictures by name", by_name, zero_line="names")
+        variant = f"{self.names} names by picture"
+        rows += compare(context, self, variant, by_picture, zero_line="names")
         return rows + compare(
             context, self, "one name for all", renamed, details={"called": called}
         )

@@ -79,7 +79,7 @@ def ask_outside(entrant: Outside, stage: Stage, *, device: str) -> Attempt:
             f"{folder} prepares pictures in another way than {stage.model.provenance.name}. "
             "Give a checkpoint that was made from it."
         )
-    shared = lives_in(model, stage.data, stage.original.classifier)
+    shared = bool(lives_in(model, stage.data, stage.original.classifier))
     after = evaluate(model, stage.data, original=stage.original, shared_space=shared)
     unknown = ("data_seen", "seconds", "synthesis_seconds", "pictures", "peak_memory_bytes")
     return after.answers, {

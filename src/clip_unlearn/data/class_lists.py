@@ -41,6 +41,12 @@ def keys_of(names: Iterable[str]) -> set[str]:
     return {name_key(name) for name in names}
 
 
+def spelt_as(names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Names as they are spelt among some others, where they are among them."""
+    own = {name_key(name): name for name in known}
+    return tuple(own.get(name_key(name), name) for name in names)
+
+
 def refuse_repeats(names: Iterable[str], where: str) -> None:
     """Check that no class is named twice.
 

@@ -46,11 +46,14 @@ class Prompts:
 
     Attributes:
         tokens: `(N, L)` token ids, of all names in a template, then of those in the next.
-        own: `(T * F,)`, which of them are of the F classes to forget, those of a template together.
+        own: `(T, F)`, which of them are of the F classes to forget, template by template.
+        others: `(M,)`, which of them are to be held: those that say nothing that one of `own` says,
+            as namesakes in another data set do.
     """
 
     tokens: Tensor
     own: Tensor
+    others: Tensor
 
     @classmethod
     def of(cls, model: ClipModel, known: ZeroShotClassifier, forget_classes: Sequence[str]) -> Self:
@@ -72,16 +75,16 @@ class Prompts:
         own_templates = known.templates
         templates = tuple(dict.fromkeys((*own_templates, *TEMPLATES)))
         asked = [[*forget_classes, *others], *([*forget_classes, *near] for _ in templates[1:])]
-        tokens = model.tokenizer(
-            [
-                prompt_of(name, template, own_templates)
-                for template, names in zip(templates, asked, strict=True)
-                for name in names
-            ]
-        )
+        prompts = [
+            prompt_of(name, template, own_templates)
+            for template, names in zip(templates, asked, strict=True)
+            for name in names
+        ]
         starts = torch.tensor([0, *accumulate(len(names) for names in asked[:-1])])
         rows = starts[:, None] + torch.arange(len(forget_classes))
-        return cls(tokens.to(model.device), rows.flatten())
+        said = {prompts[row] for row in rows.flatten().tolist()}
+        held = [row for row, prompt in enumerate(prompts) if prompt not in said]
+        return cls(model.tokenizer(prompts).to(model.device), rows, torch.tensor(held))
 
 
 def forget_in_text(
@@ -113,8 +116,7 @@ def forget_in_text(
     with torch.no_grad():
         batches = asked.tokens.split(PROMPT_BATCH)
         pool = pool_of(encoder, torch.cat([encoder.trunk(batch) for batch in batches]))
-    own, is_other = asked.own, torch.ones(len(asked.tokens), dtype=torch.bool)
-    others = is_other.index_fill(0, own, False).nonzero()[:, 0]
+    own, others = asked.own.flatten(), asked.others
     nearness = (pool.features[others] @ pool.features[own].T).amax(1).cpu()
     near = others[nearness.topk(min(len(others), NEAR_PROMPTS)).indices]
     kept_names = [name for name in known.classnames if name not in forget_classes]
@@ -133,9 +135,7 @@ def forget_in_text(
         kept = Examples(pool.activations[others], torch.zeros(len(others), device=model.device))
         sought = [
             (Examples(prompts, torch.ones(len(prompts), device=model.device)), kept)
-            for prompts in pool.activations[own]
-            .view(len(TEMPLATES), len(forget_classes), -1)
-            .unbind(1)
+            for prompts in pool.activations[own].view(*asked.own.shape, -1).unbind(1)
         ]
         learner = room.take(encoder, sought, generator)
     prepared = learner.prepare(pool.activations)
@@ -151,8 +151,8 @@ def forget_in_text(
         over = (pictures @ prompts.T - limit[shown, None]).clamp_min(0)
         taken = _drawn(len(own_pictures), PICTURES_A_STEP // 2, generator).to(model.device)
         # not by brackets, whose gradient many threads add up in any order
-        asked = prompts.unflatten(0, (len(TEMPLATES), -1)).index_select(1, of_class[taken])
-        off = (asked * own_pictures[taken]).sum(2) - level[taken]
+        of_taken = prompts.view(*asked.own.shape, -1).index_select(1, of_class[taken])
+        off = (of_taken * own_pictures[taken]).sum(2) - level[taken]
         error = moved.square().sum(1)
         if settings.text_logit_weight:
             error = error + settings.text_logit_weight * (moved @ pictures.T).square().mean(1)

@@ -97,8 +97,9 @@ class Nullspace:
             InputError: if an encoder does not end in a linear projection.
             NonFiniteError: if a text feature is NaN or infinite.
         """
-        templates = (*request.classifier.templates, *self.templates)
-        basis = orthonormal_basis(class_directions(model, request.forget_classes, templates))
+        own = request.classifier.templates
+        asked = class_directions(model, request.forget_classes, (*own, *self.templates), own)
+        basis = orthonormal_basis(asked)
         values = project_out(model, basis, strength=self.strength, sides=self.sides)
         on_progress(Progress("forgetting", 1, 1, "closed form"))
         record = [{"directions": basis.shape[1]}]
@@ -118,11 +119,21 @@ def check_projection(strength: float, sides: Sequence[Side]) -> None:
 
 
 def class_directions(
-    model: ClipModel, classnames: Sequence[str], templates: Sequence[str]
+    model: ClipModel,
+    classnames: Sequence[str],
+    templates: Sequence[str],
+    of_task: Sequence[str],
 ) -> Tensor:
-    """Text features `(N, D)` of unit norm of every class in every different template."""
+    """Text features `(N, D)` of unit norm of every class in every different template.
+
+    Args:
+        model: the original.
+        classnames: names of the classes.
+        templates: of the prompts.
+        of_task: the task's own templates, which know how prompts say a name.
+    """
     different = dict.fromkeys(templates)
-    prompts = [prompt_of(name, t, different) for name in classnames for t in different]
+    prompts = [prompt_of(name, t, of_task) for name in classnames for t in different]
     return text_features(model, prompts)
 
 

@@ -103,10 +103,9 @@ class MultimodalNullspace:
             NonFiniteError: if a feature is NaN or infinite.
         """
         require_images(request)
-        templates = (*request.classifier.templates, *self.templates)
-        prompts = class_directions(
-            model, request.forget_classes, [t for t in templates if t not in self.kept_templates]
-        )
+        own = request.classifier.templates
+        templates = [t for t in (*own, *self.templates) if t not in self.kept_templates]
+        prompts = class_directions(model, request.forget_classes, templates, own)
         directions = torch.cat([prompts, prototypes(model, request)]).double()
         protected = self._protected(model, request)
         basis = orthonormal_basis(directions - directions @ protected @ protected.T)
@@ -129,7 +128,8 @@ class MultimodalNullspace:
         count = int((share < self.protected_share).sum()) + 1 if self.protected_share else 0
         parts = [rows[:count]]
         if self.kept_templates:
-            own = class_directions(model, request.forget_classes, self.kept_templates)
+            templates = request.classifier.templates
+            own = class_directions(model, request.forget_classes, self.kept_templates, templates)
             parts.append(own.double())
         return orthonormal_basis(torch.cat(parts))
 

@@ -149,8 +149,9 @@ class TextProjection:
         task = [(n, t) for n in request.classifier.classnames for t in templates]
         if self.hold_general_names:
             task += [(n, t) for n in IMAGENET_CLASSNAMES for t in request.classifier.templates]
+        gone = {prompt_of(n, t, templates) for n in request.forget_classes for t in templates}
         kept = [(name, t) for name, t in task if name not in request.forget_classes]
-        held = [prompt_of(name, t, templates) for name, t in kept]
+        held = [p for name, t in kept if (p := prompt_of(name, t, templates)) not in gone]
         if not held:
             raise InputError(
                 "Every class of the task is to be forgotten, so nothing would be held. "
@@ -162,7 +163,7 @@ class TextProjection:
         self, model: ClipModel, forgotten: Sequence[str], templates: Sequence[str]
     ) -> Tensor:
         """Where forgotten prompts go, `(D,)`, of unit norm and without the class's directions."""
-        basis = orthonormal_basis(class_directions(model, forgotten, templates))
+        basis = orthonormal_basis(class_directions(model, forgotten, templates, templates))
         target = text_features(model, [self.target_prompt])[0].double()
         left = target - basis @ (basis.T @ target)
         if left.norm() < _SHORTEST:

@@ -145,7 +145,9 @@ def audit_models(
     stand_ins = [subject.name for subject in context.controls]
     given = [own for own in (original, models.unlearned, models.oracle) if own is not None]
     warnings = [line for own in given for line in own.warnings]
-    warnings += [*setting.warnings, *notes, *context.doubts, *context.album.unreadable]
+    if not isinstance(setting.source, NoPictures):
+        warnings += setting.warnings
+    warnings += [*notes, *context.doubts, *context.album.unreadable]
     if own_word:
         warnings.append(
             f"Not counted as collateral, since {job.unlearned} says itself that it lacks them: "
@@ -229,8 +231,11 @@ def _refuse_another_root(job: AuditJob, models: Defendants) -> None:
     Raises:
         InputError: naming the one that it was made from.
     """
-    made, before = models.unlearned.provenance, models.original.provenance
-    if made.forgotten and made.root_sha256 != before.root_sha256:
+    made, before = models.unlearned.provenance, models.original
+    if not made.forgotten or made.root_sha256 == before.provenance.root_sha256:
+        return
+    # an earlier edit that is given as a file of weights has no record to say what its root is
+    if record_of(str(job.unlearned)).get("base_sha256") != weights_sha256(before.network):
         raise InputError(
             f"{job.unlearned} was made from {made.root}, as its record says, and {job.model_name} "
             "has other weights. Give the model that it was made from."

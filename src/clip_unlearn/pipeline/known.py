@@ -7,7 +7,7 @@ from typing import get_args
 
 import torch
 
-from clip_unlearn.data.class_lists import keys_of, name_key
+from clip_unlearn.data.class_lists import keys_of, name_key, spelt_as
 from clip_unlearn.data.pictures import PictureSource
 from clip_unlearn.data.splits import Split
 from clip_unlearn.data.tasks import Task
@@ -35,8 +35,7 @@ def refuse_forgotten(model: ClipModel, forget_classes: Sequence[str]) -> None:
 
 def forgotten_in(model: ClipModel, task: Task) -> tuple[str, ...]:
     """What a model has forgotten, spelt as the task spells it where that has the class."""
-    own = {name_key(name): name for name in task.all_classnames}
-    return tuple(own.get(name_key(name), name) for name in model.provenance.forgotten)
+    return spelt_as(model.provenance.forgotten, task.all_classnames)
 
 
 def refuse_unknown(

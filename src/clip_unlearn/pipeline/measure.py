@@ -60,9 +60,9 @@ def measure(
     )
     text = OriginalText.of(model if original is None else original, task)
     root = model.provenance.root_sha256
-    shared = original is None or original.provenance.root_sha256 == root
+    shared: bool | None = original is None or original.provenance.root_sha256 == root
     shared = shared or lives_in(model, data, text.classifier)
-    evaluation = evaluate(model, data, original=text, shared_space=shared)
+    evaluation = evaluate(model, data, original=text, shared_space=bool(shared))
     on_progress(Progress("evaluation", 1, 1, "pictures"))
     lines = [*model.warnings, *(original.warnings if original is not None else ())]
     lines += [*setting.warnings, *evaluation.warnings]
@@ -72,11 +72,15 @@ def measure(
             f"Not measured, since they are no classes of {task.name}: {shortened(strange)}. Give "
             "their task with --classes, or add them with --new-class."
         )
+    wanted = None
     if original is None and not _is_original(job, model):
+        wanted = "the model that this one was made from: give --original"
+    elif shared is None and forget_classes:
+        wanted = "pictures of other classes, by which the two models' spaces are compared"
+    if wanted is not None:
         evaluation = _without(evaluation, _BY_THE_ORIGINAL)
         lines = [line for line in lines if not line.startswith(_BY_THE_ORIGINAL)]
-        names = ", ".join((*_BY_THE_ORIGINAL, "robust_forget"))
-        lines.append(f"{names} need the model that this one was made from: give --original.")
+        lines.append(f"{', '.join((*_BY_THE_ORIGINAL, 'robust_forget'))} need {wanted}.")
     return EvaluateResult(
         model=job.model_name,
         task=task.name,

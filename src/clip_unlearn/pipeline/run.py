@@ -148,7 +148,7 @@ def run(
             if is_out_of_memory(error):
                 reason = "The memory was too small."
             elif not isinstance(error, ClipUnlearnError):
-                bug = error
+                bug, reason = error, f"It ended with {type(error).__name__}."
             failed.append(f"There is no audit. {reason} Run clip-unlearn audit on what is saved.")
     clock.lap("audit")
 

@@ -11,11 +11,11 @@ from clip_unlearn.models.clip import ClipModel
 from clip_unlearn.models.zero_shot import ZeroShotClassifier, accuracy, build_classifier
 
 
-def lives_in(model: ClipModel, data: EvaluationData, text: ZeroShotClassifier) -> bool:
+def lives_in(model: ClipModel, data: EvaluationData, text: ZeroShotClassifier) -> bool | None:
     """Whether an original's text means anything to a model from elsewhere.
 
     It does if pictures of the other classes keep half of the accuracy with it that they have with
-    the model's own text; an audit asks the same.
+    the model's own text; an audit asks the same. Not known where there are no such pictures.
 
     Args:
         model: from elsewhere.
@@ -25,8 +25,10 @@ def lives_in(model: ClipModel, data: EvaluationData, text: ZeroShotClassifier) -
     gone = {*data.left_out, *model.provenance.forgotten}
     names = [name for name in data.task.classnames_for(data.forget_classes) if name not in gone]
     asked = [(row, n) for n, name in enumerate(names) for row in data.test_rows.get(name, ())]
+    if not asked:
+        return None
     own = build_classifier(model, names, data.task.templates)
-    if not asked or own.class_embeddings.shape[1] != text.class_embeddings.shape[1]:
+    if own.class_embeddings.shape[1] != text.class_embeddings.shape[1]:
         return False
     labels = torch.tensor([label for _, label in asked])
     features = encode_rows(model, data.images, [row for row, _ in asked])

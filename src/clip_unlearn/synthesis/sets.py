@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from clip_unlearn.data.class_lists import keys_of, name_key
+from clip_unlearn.data.class_lists import keys_of, name_key, spelt_as
 
 Source = Literal["synthetic", "real"]
 RetainSource = Literal["synthetic", "real", "both"]
@@ -87,9 +87,7 @@ class RetainSet:
 
     def spelt_as(self, names: Iterable[str]) -> RetainSet:
         """The same with classes called as they are among some names, where they are."""
-        own = {name_key(name): name for name in names}
-        spelt = tuple(own.get(name_key(name), name) for name in self.classnames)
-        return replace(self, classnames=spelt)
+        return replace(self, classnames=spelt_as(self.classnames, names))
 
     def of_classes(self, names: Sequence[str]) -> RetainSet:
         """The pictures of the named classes alone, in their order; of those that it has."""

@@ -26,7 +26,7 @@ from clip_unlearn.methods.gate_images import (
     turned_rows,
 )
 from clip_unlearn.methods.gate_learners import Learner, WholeTensors
-from clip_unlearn.methods.gate_text import PROMPTS_A_STEP, TEMPLATES, Prompts
+from clip_unlearn.methods.gate_text import PROMPTS_A_STEP, Prompts
 from clip_unlearn.methods.gate_units import Examples
 from clip_unlearn.methods.lipschitz import Lipschitz
 from clip_unlearn.methods.snapshots import OriginalValues
@@ -177,12 +177,9 @@ class GatePasses:
         self._model, self._settings = model, settings
         self._classes = request.forget_classes
         known = known_classes(model, request)
-        classifier, forget_sets = request.classifier, request.forget_sets
-        unknown = [name for name in known.classnames if name not in set(classifier.classnames)]
-        apart = [own for own in classifier.templates if own not in TEMPLATES]
-        self._prompts = class_prompts(model, unknown, apart)
+        forget_sets = request.forget_sets
         asked = Prompts.of(model, known, request.forget_classes)
-        self._tokens, self._own_prompts = asked.tokens, len(asked.own)
+        self._tokens, self._own_prompts = asked.tokens, asked.own.numel()
         self._image = cut_image_encoder(model.network, blocks=settings.blocks)
         self._trunk = frozen_trunk(model, blocks=settings.blocks)
         self._text = cut_text_encoder(model.network, self._tokens, blocks=0)
@@ -260,7 +257,6 @@ class GatePasses:
 
     def _run(self, steps: int) -> None:
         model, settings, size = self._model, self._settings, self._model.preprocess.size
-        text_passes(model, self._prompts)
         for count in filter(None, self._turned):
             live = [count] * TURNING.max_steps
             ascent_passes(self._frozen, size, live, check_apart=False)
