@@ -23,7 +23,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="The model before: the class is also asked for by its text encoder.",
+            help="The model before, a name, folder or file of weights: the class is also asked for "
+            "by its text encoder.",
         ),
     ] = None,
     classes: options.Classes = None,

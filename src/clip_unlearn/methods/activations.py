@@ -56,6 +56,7 @@ def view_activations(
     views: int,
     *,
     generator: torch.Generator,
+    rows: Tensor | None = None,
 ) -> Tensor:
     """Activations `(views * N, ...)` of the images and of random views of them.
 
@@ -67,16 +68,17 @@ def view_activations(
         images: `(N, 3, S, S)`, pixels in [0, 1], not normalised.
         views: how many of each image.
         generator: on the CPU.
+        rows: `(N,)`, which of more images than that; no copy of all of them is made.
     """
     parts: list[Tensor] = []
-    count = len(images.split(CHUNK))
+    chunks = (torch.arange(len(images)) if rows is None else rows).split(CHUNK)
     for view in range(views):
         strength = (view % 3) / 2
         if view and not strength:
-            parts += parts[:count]  # the first views are the images themselves
+            parts += parts[: len(chunks)]  # the first views are the images themselves
             continue
-        for chunk in images.split(CHUNK):
-            pixels = chunk.to(model.device)
+        for chunk in chunks:
+            pixels = images[chunk].to(model.device)
             if strength:
                 pixels = random_views(pixels, generator, strength=strength)
             parts.append(trunk(pixels))

@@ -318,8 +318,8 @@ def _lesson(
     trunk = frozen_trunk(model, blocks=settings.blocks)
     above = None if room is None else room.cut_above(encoder)
 
-    def pool(images: Tensor, views: int) -> Pool:
-        found = view_activations(model, trunk, images, views, generator=generator)
+    def pool(images: Tensor, views: int, rows: Tensor | None = None) -> Pool:
+        found = view_activations(model, trunk, images, views, generator=generator, rows=rows)
         if above is None:
             return pool_of(encoder, found)
         with torch.no_grad():
@@ -339,7 +339,7 @@ def _lesson(
     ]
     near, far = shown_pictures(settings, retain_set, known, request.forget_classes)
     shown = ((far, settings.retain_views), (near, settings.near_views))
-    retain = joined(*(pool(retain_set.images[rows], n) for rows, n in shown if len(rows)))
+    retain = joined(*(pool(retain_set.images, n, rows) for rows, n in shown if len(rows)))
     mixed = [
         mixed_images(own, retain_set.images, settings.mixes, generator=generator) for own in classes
     ]

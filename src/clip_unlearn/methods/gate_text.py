@@ -84,7 +84,8 @@ class Prompts:
         rows = starts[:, None] + torch.arange(len(forget_classes))
         said = {prompts[row] for row in rows.flatten().tolist()}
         held = [row for row, prompt in enumerate(prompts) if prompt not in said]
-        return cls(model.tokenizer(prompts).to(model.device), rows, torch.tensor(held))
+        tokens = model.tokenizer(prompts).to(model.device)
+        return cls(tokens, rows, torch.tensor(held, dtype=torch.long))
 
 
 def forget_in_text(

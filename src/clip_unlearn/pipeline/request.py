@@ -168,7 +168,8 @@ class EvaluateJob(Job):
     """Measure a model; classes to forget may be left out.
 
     Attributes:
-        original: the model that it was made from, for its text in `image_side_accuracy`.
+        original: the model that it was made from, for its text in `image_side_accuracy`; a name, a
+            folder, or a file of weights.
     """
 
     forget_classes: Sequence[str] = ()

@@ -13,6 +13,7 @@ from clip_unlearn.bench.store import Rows
 
 REFERENCE = "reference"
 RATIOS = ("ratio_median", "ratio_low", "ratio_high")
+MEMORY_RUNS = 3  # how an allocator cuts up what it has differs by up to half from run to run
 COLUMNS = ("phase", "method", "shape", *RATIOS, "over_bare_passes", "peak_memory_ratio")
 
 
@@ -132,6 +133,7 @@ def _row(
         "reached": all(run.reached for run in fast),
         "reference_reached": all(run.reached for run in reference),
         "repeats": len(fast),
+        "memory_runs": 0 if own is None else MEMORY_RUNS,
         "peak_memory_bytes": own,
         "reference_peak_memory_bytes": peaks[0],
         "bare_peak_memory_bytes": passes,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from clip_unlearn.bench.isolation import in_own_process
 from clip_unlearn.bench.speed.bare import selected_layers
+from clip_unlearn.bench.speed.contest import MEMORY_RUNS
 from clip_unlearn.bench.speed.forgetting import lipschitz_of
 from clip_unlearn.bench.speed.phases import find_phase
 from clip_unlearn.bench.speed.scene import Scene
@@ -20,7 +22,7 @@ Apart = Callable[..., Any]
 def peaks(
     scene: Scene, phase: str, sides: Sequence[str], *, run: Apart = in_own_process
 ) -> dict[str, int]:
-    """The most bytes of each side of a phase's stated amounts, by its name.
+    """The most bytes of each side of a phase's stated amounts, by its name; the median of runs.
 
     A side is run in its short version: more iterations or steps add next to nothing to what it
     holds at once.
@@ -36,7 +38,10 @@ def peaks(
     # found out here: the bare passes are not to hold what finding them takes
     layers = selected_layers(scene.model, settings, request, scene.generator())
     shape = replace(scene.shape, layers=layers)
-    return {name: run(peak_bytes, shape, phase, name) for name in sides}
+    return {
+        name: statistics.median(run(peak_bytes, shape, phase, name) for _ in range(MEMORY_RUNS))
+        for name in sides
+    }
 
 
 def peak_bytes(shape: Shape, phase: str, side: str) -> int:
