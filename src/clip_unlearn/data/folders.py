@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from clip_unlearn.data.class_lists import checked_name, class_folders
 from clip_unlearn.data.decode import UnreadableError, decode, decoding
-from clip_unlearn.data.lazy import LazyImages
-from clip_unlearn.data.pictures import Pictures, fit_square
+from clip_unlearn.data.lazy import LazyImages, read_square
+from clip_unlearn.data.pictures import Pictures
 from clip_unlearn.data.splits import Split
 from clip_unlearn.errors import InputError, shown
 
@@ -119,10 +119,12 @@ class ImageFolder:
 
         def read(file: Path) -> NDArray[np.uint8] | UnreadableError | None:
             try:
-                picture = decode(file)
+                if keep:
+                    return read_square(file, size)
+                decode(file)
             except UnreadableError as error:
                 return error
-            return np.asarray(fit_square(picture, size)) if keep else None
+            return None
 
         images: list[NDArray[np.uint8]] = []
         files, labels, keys, unreadable = [], [], [], []

@@ -15,6 +15,11 @@ from clip_unlearn.data.pictures import fit_square
 from clip_unlearn.errors import InputError
 
 
+def read_square(file: Path, size: int) -> NDArray[np.uint8]:
+    """The picture in a file, `(size, size, 3)`; within `decoding`, errors as of `decode`."""
+    return np.asarray(fit_square(decode(file), size))
+
+
 class LazyImages:
     """What numpy takes for an array `(N, size, size, 3)` of bytes, read anew whenever it does.
 
@@ -61,6 +66,6 @@ class LazyImages:
 
     def _read(self, file: Path) -> NDArray[np.uint8]:
         try:
-            return np.asarray(fit_square(decode(file), self._size))
+            return read_square(file, self._size)
         except UnreadableError as error:
             raise InputError(f"Can't read the picture {file}: {error}. Get it again.") from error
